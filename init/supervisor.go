@@ -1,0 +1,423 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/wemix/wemixvisor/reaper"
+)
+
+// Errors a caller may branch on.
+var (
+	// ErrBusy says that something else is being done to the node.
+	ErrBusy = errors.New("a change is in progress")
+	// ErrClosed says that the supervisor has ended or is about to.
+	ErrClosed = errors.New("supervisor has ended")
+	// ErrRunning says that the node runs already.
+	ErrRunning = errors.New("node is already running")
+	// ErrCrashLoop says that the restart budget is spent.
+	ErrCrashLoop = errors.New("node keeps failing")
+	// ErrEnded says that the node ended by itself and is not to be restarted.
+	ErrEnded = errors.New("node ended")
+)
+
+// Config says what to run and how. Zero fields mean what is written beside them.
+type Config struct {
+	Reaper *reaper.Reaper
+	Logger log.Logger
+
+	// Program returns the file to run. It is asked before each start, so a link
+	// that was switched meanwhile is the truth.
+	Program func() (string, error)
+	Args    []string // without the program's name
+	Env     []string
+	Dir     string
+
+	Grace            time.Duration // from SIGTERM to SIGKILL
+	RestartOnFailure bool
+	RestartOnSuccess bool // an exit 0 that nobody asked for is a failure too
+	MaxRestarts      int
+	RestartWindow    time.Duration
+
+	Stdout, Stderr *os.File  // where the node's output passes to; nil: nowhere
+	LogFile        io.Writer // and here too, if not nil
+
+	// OnTransition sees every change of the published status, OnEnded every
+	// end of a process, after its generation is gone. Both are called from the
+	// supervisor's loop and must not block.
+	OnTransition func(from, to Status)
+	OnEnded      func(Ended)
+}
+
+// Supervisor keeps one node process running.
+type Supervisor struct {
+	cfg      Config
+	logger   log.Logger
+	tail     *Tail
+	output   *output
+	requests chan request
+	closed   chan struct{}
+
+	status atomic.Pointer[Status]
+	proc   atomic.Pointer[reaper.Process] // for the forwarder
+	beat   atomic.Int64                   // when the loop was last seen alive, Unix nanoseconds
+
+	// Owned by Run.
+	args   []string
+	node   *node
+	budget budget
+	retry  *time.Timer // running while in back-off
+}
+
+// node is one generation: a process, its descendants and its pipes.
+type node struct {
+	proc  *reaper.Process
+	pipes *pipes
+	ooms  int64 // the kernel's count when it was started
+}
+
+type request struct {
+	do   func(context.Context) error
+	done chan error
+}
+
+// New returns a Supervisor. Don't forget to Run it.
+func New(cfg Config) *Supervisor {
+	s := &Supervisor{
+		cfg:      cfg,
+		logger:   cfg.Logger,
+		tail:     newTail(),
+		requests: make(chan request),
+		closed:   make(chan struct{}),
+		args:     cfg.Args,
+		budget:   budget{max: cfg.MaxRestarts, window: cfg.RestartWindow},
+	}
+	s.output = &output{stdout: cfg.Stdout, stderr: cfg.Stderr, tail: s.tail, file: cfg.LogFile, logger: cfg.Logger}
+	s.status.Store(&Status{State: Stopped, Since: time.Now(), Args: cfg.Args})
+	return s
+}
+
+// Status returns what is known now.
+func (s *Supervisor) Status() Status { return *s.status.Load() }
+
+// Tail returns what the node wrote last.
+func (s *Supervisor) Tail() *Tail { return s.tail }
+
+// Process returns the node's process, or nil when it is down.
+func (s *Supervisor) Process() *reaper.Process { return s.proc.Load() }
+
+// Closed closes when Run has ended: the node is down for good.
+func (s *Supervisor) Closed() <-chan struct{} { return s.closed }
+
+// Beat returns when the loop was last seen alive; zero before Run.
+func (s *Supervisor) Beat() time.Time {
+	if n := s.beat.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+// beats is how often the loop shows that it is alive.
+const beats = 5 * time.Second
+
+// Run starts the node and keeps it running until ctx is done, then stops it
+// and returns nil. It returns earlier, with [ErrEnded] or [ErrCrashLoop], when
+// the node ended by itself for the last time, or with why it cannot be started.
+func (s *Supervisor) Run(ctx context.Context) error {
+	defer close(s.closed)
+	tick := time.NewTicker(beats)
+	defer tick.Stop()
+	s.retry = time.NewTimer(time.Hour)
+	s.retry.Stop()
+	defer s.retry.Stop()
+	s.beat.Store(time.Now().UnixNano())
+
+	if err := s.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	for {
+		var ended <-chan struct{}
+		if s.node != nil {
+			ended = s.node.proc.Done()
+		}
+		select {
+		case <-ctx.Done():
+			s.stop("shutting down")
+			return nil
+		case <-ended:
+			if err := s.restart(s.settle("node exited", false)); err != nil {
+				return err
+			}
+		case <-s.retry.C:
+			if err := s.start(ctx); err != nil && ctx.Err() == nil {
+				if lasting(err) {
+					return err
+				}
+				level.Error(s.logger).Log("msg", "node not started", "err", err)
+				if err := s.again(err.Error(), ErrCrashLoop); err != nil {
+					return err
+				}
+			}
+		case req := <-s.requests:
+			req.done <- req.do(ctx)
+		case <-tick.C:
+		}
+		s.beat.Store(time.Now().UnixNano())
+	}
+}
+
+// patience is how long a request waits for the loop before it is refused.
+const patience = 200 * time.Millisecond
+
+// ask has the loop do f. A caller that gives up after the loop has taken the
+// request does not cancel it: f gets the loop's context.
+func (s *Supervisor) ask(ctx context.Context, f func(context.Context) error) error {
+	req := request{f, make(chan error, 1)}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case s.requests <- req:
+	case <-s.closed:
+		return ErrClosed
+	case <-timer.C:
+		return ErrBusy
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-req.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Start starts the node; nil args are the ones it had. It returns [ErrRunning]
+// when the node runs already.
+func (s *Supervisor) Start(ctx context.Context, args []string) error {
+	return s.ask(ctx, func(ctx context.Context) error {
+		if s.node != nil {
+			return ErrRunning
+		}
+		if args != nil {
+			s.args = args
+		}
+		if err := s.start(ctx); err != nil {
+			s.hold(err.Error())
+			return err
+		}
+		return nil
+	})
+}
+
+// Stop stops the node and holds it down until Start. It returns when nobody of
+// its generation is left.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	return s.ask(ctx, func(context.Context) error {
+		s.stop("stopped by request")
+		return nil
+	})
+}
+
+// Restart stops the node and starts it again; nil args are the ones it had.
+func (s *Supervisor) Restart(ctx context.Context, args []string) error {
+	return s.Change(ctx, Change{Kind: "restart", Apply: func(context.Context) error {
+		if args != nil {
+			s.args = args // the loop waits for us, so it is ours for now
+		}
+		return nil
+	}})
+}
+
+// start runs the node's program. On an error the node is down.
+func (s *Supervisor) start(ctx context.Context) error {
+	s.retry.Stop()
+	s.publish(func(st *Status) { st.State, st.Held = Starting, false })
+	file, err := s.cfg.Program()
+	if err != nil {
+		s.hold(err.Error())
+		return err
+	}
+	n := &node{ooms: oomKills()}
+	if n.pipes, err = s.output.open(); err != nil {
+		s.hold(err.Error())
+		return err
+	}
+	n.proc, err = s.cfg.Reaper.Start(ctx, reaper.Command{
+		Path:   file,
+		Args:   append([]string{filepath.Base(file)}, s.args...),
+		Env:    s.cfg.Env,
+		Dir:    s.cfg.Dir,
+		Stdout: n.pipes.stdout,
+		Stderr: n.pipes.stderr,
+		Bound:  true,
+	})
+	n.pipes.started()
+	if err != nil {
+		n.pipes.close()
+		s.hold(err.Error())
+		return err
+	}
+	s.node = n
+	s.proc.Store(n.proc)
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	s.publish(func(st *Status) {
+		st.State, st.Reason, st.Pid, st.Binary, st.Args, st.Started = Running, "", n.proc.Pid, file, s.args, n.proc.Started
+	})
+	level.Info(s.logger).Log("msg", "node started", "pid", n.proc.Pid, "binary", file)
+	return nil
+}
+
+// lasting tells errors that another try cannot mend.
+func lasting(err error) bool {
+	return errors.Is(err, reaper.ErrNotFound) || errors.Is(err, reaper.ErrNotExecutable)
+}
+
+// stop ends the node's generation, if there is one, and holds the node down.
+func (s *Supervisor) stop(reason string) {
+	s.retry.Stop()
+	if s.node != nil {
+		s.settle(reason, true)
+	}
+	s.hold(reason)
+}
+
+// hold publishes that the node is down on purpose.
+func (s *Supervisor) hold(reason string) {
+	s.retry.Stop()
+	s.publish(func(st *Status) { st.State, st.Reason, st.Held = Stopped, reason, true })
+}
+
+// settle brings the present generation to its end, whether asked to or because
+// its leader has exited, and reports how it ended. Nobody of it is alive
+// afterwards.
+func (s *Supervisor) settle(reason string, asked bool) Ended {
+	n := s.node
+	began := time.Now()
+	select {
+	case <-n.proc.Done():
+		asked = false // it was faster than our request
+	default:
+	}
+	s.publish(func(st *Status) { st.State, st.Reason = Stopping, reason })
+	if asked {
+		level.Info(s.logger).Log("msg", "stopping node", "pid", n.proc.Pid, "why", reason, "grace", s.cfg.Grace)
+	}
+	var killed bool
+	_ = s.wait(func() error {
+		killed = s.cfg.Reaper.Stop(n.proc, began.Add(s.cfg.Grace))
+		n.pipes.close()
+		return nil
+	})
+	s.proc.Store(nil)
+	s.node = nil
+
+	exit := n.proc.Exit()
+	end := Ended{
+		Exit:   exit,
+		At:     time.Now(),
+		Uptime: time.Since(n.proc.Started),
+		Asked:  asked,
+		Killed: killed,
+		OOM:    exit.Signal == syscall.SIGKILL && !killed && oomKills() > n.ooms,
+		Words:  s.tail.Word(),
+	}
+	s.publish(func(st *Status) { st.Pid, st.Started, st.Last = 0, time.Time{}, &end })
+	logger := log.With(s.logger, "exit", exit, "took", time.Since(began).Round(time.Millisecond), "uptime", end.Uptime.Round(time.Millisecond))
+	switch {
+	case killed:
+		level.Warn(logger).Log("msg", "node needed SIGKILL after its grace; it may have lost its last blocks", "grace", s.cfg.Grace)
+	case end.OOM:
+		level.Error(logger).Log("msg", "node was killed by the kernel: out of memory")
+	case asked:
+		level.Info(logger).Log("msg", "node stopped")
+	default:
+		level.Warn(logger).Log("msg", "node exited by itself", "last_output", end.Words)
+	}
+	if s.cfg.OnEnded != nil {
+		s.cfg.OnEnded(end)
+	}
+	return end
+}
+
+// restart decides what follows an exit that nobody asked for.
+func (s *Supervisor) restart(end Ended) error {
+	why := end.Exit.String()
+	if end.OOM {
+		why += " (out of memory)"
+	}
+	if end.Words != "" {
+		why += ": " + end.Words
+	}
+	switch {
+	case end.Exit.Status() == 0 && !s.cfg.RestartOnSuccess:
+		s.hold(why)
+		return fmt.Errorf("%w with %s", ErrEnded, why)
+	case end.Exit.Status() != 0 && !s.cfg.RestartOnFailure:
+		s.hold(why)
+		return fmt.Errorf("%w with %s", ErrEnded, why)
+	}
+	return s.again(why, ErrCrashLoop)
+}
+
+// again enters back-off, or fails for good when the budget is spent.
+func (s *Supervisor) again(why string, last error) error {
+	delay, ok := s.budget.take(time.Now())
+	if !ok {
+		s.publish(func(st *Status) { st.State, st.Reason = Failed, why })
+		return fmt.Errorf("%w: %d restarts within %s are spent; last %s", last, s.cfg.MaxRestarts, s.cfg.RestartWindow, why)
+	}
+	level.Warn(s.logger).Log("msg", "restarting node", "in", delay.Round(time.Millisecond), "why", why)
+	s.publish(func(st *Status) {
+		st.State, st.Reason, st.Held = Backoff, why, false
+		st.Restarts++
+	})
+	s.retry.Reset(delay)
+	return nil
+}
+
+// wait runs f, which may take minutes, while the loop goes on showing that it
+// is alive.
+func (s *Supervisor) wait(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }() // waited for below
+	tick := time.NewTicker(beats)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			s.beat.Store(time.Now().UnixNano())
+		}
+	}
+}
+
+// publish replaces the status and tells the observer.
+func (s *Supervisor) publish(edit func(*Status)) {
+	from := s.Status()
+	to := from
+	edit(&to)
+	if to.State != from.State {
+		to.Since = time.Now()
+	}
+	s.status.Store(&to)
+	if s.cfg.OnTransition != nil {
+		s.cfg.OnTransition(from, to)
+	}
+}
