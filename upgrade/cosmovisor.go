@@ -1,0 +1,88 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wemix/wemixvisor/reaper"
+)
+
+// Import adopts a cosmovisor tree: the folder named cosmovisor, or the home
+// that holds it. Binaries are copied, what is already here is kept, and the
+// link names what theirs named. Their tree is only read.
+func (h Home) Import(dir string) error {
+	if inner := filepath.Join(dir, "cosmovisor"); isDir(inner) {
+		dir = inner
+	}
+	current, err := os.Readlink(filepath.Join(dir, "current"))
+	if errors.Is(err, fs.ErrNotExist) {
+		current, err = "genesis", nil
+	}
+	if err != nil {
+		return fmt.Errorf("import %s: %w", dir, err)
+	}
+	if filepath.IsAbs(current) { // cosmovisor writes it so
+		if current, err = filepath.Rel(dir, current); err != nil {
+			return fmt.Errorf("import %s: %w", dir, err)
+		}
+	}
+	folders := []string{"genesis"}
+	names, err := os.ReadDir(filepath.Join(dir, "upgrades"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("import %s: %w", dir, err)
+	}
+	for _, n := range names {
+		folders = append(folders, "upgrades/"+n.Name())
+	}
+	found := false
+	for _, folder := range folders {
+		found = found || folder == current
+		binary, err := reaper.Find(filepath.Join(dir, folder, "bin", h.Name), "")
+		switch {
+		case errors.Is(err, reaper.ErrNotFound) && folder != current:
+			continue // cosmovisor keeps empty folders for upgrades to come
+		case err != nil:
+			return fmt.Errorf("import %w", err)
+		}
+		if err := ValidName(filepath.Base(folder)); err != nil {
+			return fmt.Errorf("import %s: %w", filepath.Join(dir, folder), err)
+		}
+		to := filepath.Join(h.Dir(), folder)
+		if isDir(to) {
+			continue
+		}
+		if err := h.place(binary, to); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("import %s: current points at %q, which is not there", dir, current)
+	}
+	if h.LaidOut() {
+		return nil
+	}
+	return h.Switch(current)
+}
+
+// ValidName reports whether name may name an upgrade: 1 to 128 letters, digits
+// and . _ - +, not beginning with . or -. It becomes a folder and an argument.
+func ValidName(name string) error {
+	if name == "" || len(name) > 128 || strings.ContainsAny(name[:1], ".-") {
+		return fmt.Errorf("name %q: 1 to 128 letters, digits, . _ - +, not beginning with . or -", name)
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-+", c) >= 0) {
+			return fmt.Errorf("name %q: only letters, digits, . _ - + are allowed", name)
+		}
+	}
+	return nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

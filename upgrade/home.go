@@ -1,0 +1,165 @@
+package upgrade
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wemix/wemixvisor/reaper"
+)
+
+// Home is the layout of one volume. It is a value: nothing is read before it
+// is asked for.
+type Home struct {
+	Root string // absolute; DAEMON_HOME
+	Name string // file name of the node binary
+}
+
+// Dir is the folder that is ours.
+func (h Home) Dir() string { return filepath.Join(h.Root, "wemixvisor") }
+
+// Genesis is the binary the volume began with.
+func (h Home) Genesis() string { return filepath.Join(h.Dir(), "genesis", "bin", h.Name) }
+
+// link is what names the binary in use.
+func (h Home) link() string { return filepath.Join(h.Dir(), "current") }
+
+// Program returns the binary in use, through the link as it is now.
+func (h Home) Program() (string, error) {
+	file := filepath.Join(h.link(), "bin", h.Name)
+	_, err := os.Lstat(h.link())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("no node binary in %s: %w; run: wemixvisor init PATH", h.Root, reaper.ErrNotFound)
+	}
+	if _, err := reaper.Find(file, ""); err != nil {
+		return "", fmt.Errorf("node binary %w; look where %s points", err, h.link())
+	}
+	return file, nil
+}
+
+// Current returns what the link names: genesis, or the name of an upgrade. It
+// is empty when there is no link.
+func (h Home) Current() string {
+	to, err := os.Readlink(h.link())
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(to, "upgrades/")
+}
+
+// LaidOut reports whether the volume has a binary in use.
+func (h Home) LaidOut() bool {
+	_, err := os.Lstat(h.link())
+	return err == nil
+}
+
+// Prepare makes the volume ready for a first start: it seeds an empty one with
+// the bundled binary, and points the link at genesis where there is a genesis
+// and nothing else. What is there is never replaced. An empty bundled means
+// that the image holds none.
+func (h Home) Prepare(bundled string) error {
+	if h.LaidOut() {
+		return nil
+	}
+	upgrades, err := os.ReadDir(filepath.Join(h.Dir(), "upgrades"))
+	if err == nil && len(upgrades) > 0 {
+		return fmt.Errorf("%s is missing while there are upgrades: point it at the one in use, for example: ln -s upgrades/%s %s",
+			h.link(), upgrades[len(upgrades)-1].Name(), h.link())
+	}
+	if _, err := os.Stat(h.Genesis()); errors.Is(err, fs.ErrNotExist) {
+		if bundled == "" {
+			return fmt.Errorf("no node binary: neither %s nor %s in PATH: %w; put one into the image, or run: wemixvisor init PATH", h.Genesis(), h.Name, reaper.ErrNotFound)
+		}
+		if err := h.place(bundled, filepath.Join(h.Dir(), "genesis")); err != nil {
+			return err
+		}
+	}
+	return h.Switch("genesis")
+}
+
+// Switch points the link at to: genesis, or upgrades/NAME. Whoever loses power
+// in between finds the old link or the new one.
+func (h Home) Switch(to string) error {
+	tmp := filepath.Join(h.Dir(), ".current-"+rand.Text())
+	if err := os.Symlink(to, tmp); err != nil {
+		return fmt.Errorf("switch to %s: %w", to, err)
+	}
+	if err := os.Rename(tmp, h.link()); err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("switch to %s: %w", to, err)
+	}
+	return syncDir(h.Dir())
+}
+
+// place copies the binary into folder, whole or not at all: it is made under
+// another name and renamed when it is on disk.
+func (h Home) place(binary, folder string) (err error) {
+	parent := filepath.Dir(folder)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	tmp, err := os.MkdirTemp(parent, ".place-")
+	if err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	defer os.RemoveAll(tmp) // nothing is left of it once it was renamed
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	bin := filepath.Join(tmp, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	if err := copyFile(binary, filepath.Join(bin, h.Name), 0o755); err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	for _, dir := range []string{bin, tmp} {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("place %s: %w", binary, err)
+		}
+	}
+	if err := os.Rename(tmp, folder); err != nil {
+		return fmt.Errorf("place %s: %w", binary, err)
+	}
+	return syncDir(parent)
+}
+
+func copyFile(from, to string, mode fs.FileMode) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := out.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Sync()
+}
+
+// syncDir makes the names in dir durable: a rename is on disk only when its
+// directory is, fsync(2).
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}
