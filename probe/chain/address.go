@@ -1,0 +1,55 @@
+package chain
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+type transport int
+
+const (
+	viaHTTP transport = iota
+	viaWS
+	viaIPC
+)
+
+// target is a checked address: what to dial, and how.
+type target struct {
+	via transport
+	url string // a path when via is viaIPC
+}
+
+// CheckAddress reports what is wrong with an address of a node's RPC.
+func CheckAddress(address string) error {
+	_, err := parseAddress(address)
+	return err
+}
+
+func parseAddress(address string) (target, error) {
+	if scheme, _, ok := strings.Cut(address, "://"); ok {
+		u, err := url.Parse(address)
+		if err != nil {
+			return target{}, fmt.Errorf("parse RPC address: %w", err)
+		}
+		if u.Host == "" {
+			return target{}, fmt.Errorf("parse RPC address %q: no host", u.Redacted())
+		}
+		switch scheme {
+		case "http", "https":
+			return target{viaHTTP, address}, nil
+		case "ws", "wss":
+			return target{viaWS, address}, nil
+		}
+		return target{}, fmt.Errorf("parse RPC address %q: want http, https, ws or wss", u.Redacted())
+	}
+	if strings.HasSuffix(address, ".ipc") || filepath.IsAbs(address) {
+		return target{viaIPC, address}, nil
+	}
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		return target{}, fmt.Errorf("parse RPC address %q: want host:port, a URL or the path of an .ipc socket", address)
+	}
+	return target{viaHTTP, "http://" + address}, nil
+}
