@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/wemix/wemixvisor/cmd/internal/api"
+)
+
+// lasting is what a reply adds: an operator must not believe that the next
+// container start remembers.
+const lasting = "until the supervisor itself is restarted"
+
+func stop(ctx context.Context, s *settings, args []string) error {
+	args, err := flags(flag.NewFlagSet("stop", flag.ContinueOnError), args)
+	if err != nil {
+		return err
+	}
+	if err := none("stop", args); err != nil {
+		return err
+	}
+	res, err := api.NewClient(s.controlSocket).Act(ctx, "node/stop", api.Action{})
+	if err != nil {
+		return err
+	}
+	if res.Ending {
+		fmt.Println("node stopped; its supervisor ends too")
+		return nil
+	}
+	fmt.Println("node stopped; it stays down until: wemixvisor start, or " + lasting)
+	return nil
+}
+
+func restart(ctx context.Context, s *settings, args []string) error {
+	args = passed(args)
+	res, err := api.NewClient(s.controlSocket).Act(ctx, "node/restart", api.Action{Args: args})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("node restarted, pid %d", res.PID)
+	if len(args) > 0 {
+		fmt.Printf("; it keeps these arguments " + lasting)
+	}
+	fmt.Println()
+	return nil
+}
+
+func status(ctx context.Context, s *settings, args []string) error {
+	set := flag.NewFlagSet("status", flag.ContinueOnError)
+	raw := set.Bool("json", false, "")
+	args, err := flags(set, args)
+	if err != nil {
+		return err
+	}
+	if err := none("status", args); err != nil {
+		return err
+	}
+	var st api.Status
+	if err := api.NewClient(s.controlSocket).Get(ctx, "status", &st); err != nil {
+		return err
+	}
+	if *raw {
+		return printJSON(st)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	line := func(key, format string, values ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", key, strings.TrimSpace(fmt.Sprintf(format, values...)))
+	}
+	line("state", "%s %s", st.State, st.Reason)
+	if c := st.Change; c != nil {
+		line("change", "%s %s: %s since %s", c.Kind, c.Name, c.Stage, c.Since.Format(time.RFC3339))
+	}
+	line("node", "pid %d, up %s, %d restarts", st.PID, st.Uptime, st.RestartCount)
+	line("binary", "%s %s", st.Binary, st.Version)
+	line("chain", "%s height %d, head age %s, %d peers", st.Node.Client, st.Node.Height, st.Node.HeadAge, st.Node.Peers)
+	if e := st.LastExit; e != nil {
+		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)
+	}
+	for _, name := range []string{"process", "rpc_endpoint", "sync", "network", "memory", "disk"} {
+		if c, ok := st.Health.Checks[name]; ok && !c.Healthy {
+			line("unhealthy", "%s: %s", name, c.Error)
+		}
+	}
+	return w.Flush()
+}
+
+func logs(ctx context.Context, s *settings, args []string) error {
+	set := flag.NewFlagSet("logs", flag.ContinueOnError)
+	follow := set.Bool("f", false, "")
+	n := set.Uint("n", 1<<20, "")
+	args, err := flags(set, args)
+	if err != nil {
+		return err
+	}
+	if err := none("logs", args); err != nil {
+		return err
+	}
+	err = api.NewClient(s.controlSocket).Logs(ctx, os.Stdout, int(*n), *follow)
+	if ctx.Err() != nil {
+		return nil // Ctrl-C is how following ends
+	}
+	return err
+}
+
+func printJSON(v any) error {
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", " ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,188 @@
+// Command wemixvisor is the init for blockchain nodes in containers: as PID 1
+// it reaps zombies, forwards signals, keeps the node running and tells
+// orchestrators how it is doing. Run it with -h for its manual.
+package main
+
+import (
+	_ "github.com/wemix/wemixvisor/reaper/signals" // first: a signal before its init would end us
+
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/wemix/wemixvisor/cmd/internal/api"
+	supervisor "github.com/wemix/wemixvisor/init"
+	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/reaper/signals"
+	"github.com/wemix/wemixvisor/upgrade"
+)
+
+// Exit codes, beside the node's own.
+const (
+	exitFailed        = 1
+	exitUsage         = 2
+	exitNotRunning    = 3
+	exitBusy          = 4
+	exitNoSpace       = 6
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// usageError is a mistake in what we were told: exit 2.
+type usageError struct{ error }
+
+// quiet ends the program with a code and without a word: the node's own end
+// was logged, or the answer was printed.
+type quiet int
+
+func (q quiet) Error() string { return fmt.Sprintf("exit status %d", int(q)) }
+
+// exit ends the program with a code of the node's and a word of ours.
+type exit struct {
+	error
+	code int
+}
+
+// command is one word behind the flags.
+type command struct {
+	name, args, about string
+	init              bool // keeps the signals: it is an init
+	do                func(ctx context.Context, s *settings, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"run", "[node-args...]", "supervise the node in the foreground: a container's main process", true, run},
+		{"exec", "[--] PROGRAM [args...]", "run any program with all duties of PID 1", true, execute},
+		{"init", "[--import-cosmovisor DIR] [PATH]", "lay out the home from a node binary", false, layOut},
+		{"start", "[node-args...]", "start the node; launches a supervisor in the background when none runs", false, start},
+		{"stop", "", "stop the node; a supervisor in the foreground stays", false, stop},
+		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
+		{"status", "[--json]", "tell what the node does and how it is", false, status},
+		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
+		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
+		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
+	}
+}
+
+func main() { os.Exit(program(os.Args[1:])) }
+
+// program runs one command and returns the exit code.
+func program(args []string) int {
+	err := dispatch(args)
+	if err == nil {
+		return 0
+	}
+	var q quiet
+	if errors.As(err, &q) {
+		return int(q)
+	}
+	reaper.Quietly(func() {
+		_ = reaper.Write(os.Stderr, []byte("wemixvisor: "+strings.ReplaceAll(err.Error(), "\n", "; ")+"\n"))
+	})
+	return exitCode(err)
+}
+
+func dispatch(args []string) error {
+	s, rest, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Print(manual())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(rest) == 0 {
+		return usageError{errors.New("which command? see: wemixvisor -h")}
+	}
+	for _, c := range commands() {
+		if c.name != rest[0] {
+			continue
+		}
+		ctx := context.Background()
+		if !c.init {
+			signals.Default()
+			var release func()
+			ctx, release = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+			defer release()
+		}
+		return c.do(ctx, s, rest[1:])
+	}
+	if rest[0] == "help" {
+		fmt.Print(manual())
+		return nil
+	}
+	return usageError{fmt.Errorf("unknown command %q; see: wemixvisor -h", rest[0])}
+}
+
+// exitCode maps what went wrong to what a caller may branch on.
+func exitCode(err error) int {
+	var usage usageError
+	var own exit
+	switch {
+	case errors.As(err, &own):
+		return own.code
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, api.ErrNotRunning):
+		return exitNotRunning
+	case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrRunning), errors.Is(err, upgrade.ErrLocked):
+		return exitBusy
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exitNoSpace
+	case errors.Is(err, reaper.ErrNotExecutable):
+		return exitNotExecutable
+	case errors.Is(err, reaper.ErrNotFound):
+		return exitNotFound
+	}
+	return exitFailed
+}
+
+// flags parses the flags of a command, which may stand before, between and
+// behind its arguments, and returns the arguments.
+func flags(set *flag.FlagSet, args []string) ([]string, error) {
+	set.SetOutput(discard{})
+	var rest []string
+	for {
+		if err := set.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				fmt.Print(manual())
+				return nil, quiet(0)
+			}
+			return nil, usageError{fmt.Errorf("%s: %w", set.Name(), err)}
+		}
+		if set.NArg() == 0 {
+			return rest, nil
+		}
+		if n := len(args) - set.NArg(); n > 0 && args[n-1] == "--" {
+			return append(rest, set.Args()...), nil
+		}
+		rest = append(rest, set.Arg(0))
+		args = set.Args()[1:]
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// none refuses arguments a command does not take.
+func none(name string, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no argument such as %q; see: wemixvisor -h", name, args[0])}
+	}
+	return nil
+}
+
+// passed drops one leading --: everything else belongs to the node.
+func passed(args []string) []string {
+	if len(args) > 0 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
+}
