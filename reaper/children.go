@@ -2,18 +2,27 @@ package reaper
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 )
 
-// children returns the processes whose parent we are, ended ones that were not
-// collected included. Every orphan below us is among them.
-func children() []int {
+// orphans returns the processes that became our children, ended ones that were
+// not collected included.
+//
+// A child belongs to the thread that forked it, and the kernel gives an orphan
+// to the first thread. So whatever the forking thread has is no orphan, not
+// even a process that is being started and is not registered yet. (A kernel
+// without these lists cannot tell.)
+func orphans(forker int) []int {
 	var pids []int
-	lists, _ := filepath.Glob("/proc/self/task/*/children") // a child belongs to the thread that forked it
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	readable := false
 	for _, list := range lists {
+		if list == fmt.Sprintf("/proc/self/task/%d/children", forker) {
+			continue
+		}
 		b, err := os.ReadFile(list)
 		if err != nil {
 			continue // the thread has ended

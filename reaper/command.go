@@ -30,6 +30,13 @@ type Command struct {
 
 // fork starts the command on the calling thread, which must be locked.
 func (c Command) fork() (int, error) {
+	if c.Dir != "" { // execve(2) and chdir(2) fail alike; only one is the program's fault
+		if info, err := os.Stat(c.Dir); err != nil {
+			return 0, fmt.Errorf("start %s: working directory: %w", c.Path, err)
+		} else if !info.IsDir() {
+			return 0, fmt.Errorf("start %s: working directory %s: %w", c.Path, c.Dir, syscall.ENOTDIR)
+		}
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", c.Path, err)
@@ -56,8 +63,7 @@ func (c Command) fork() (int, error) {
 	terminal := c.Terminal && c.Stdin != nil && ownsTerminal(int(c.Stdin.Fd()))
 
 	// The child inherits the mask of the thread that forks, and ours is what
-	// our parent left. Dispositions need no care: execve(2) resets the ones
-	// Go installed, and Go installed one for each signal we subscribed to.
+	// our parent left. Dispositions are in order, see unignore.
 	if err := closeOnExec(); err != nil {
 		return 0, fmt.Errorf("start %s: %w", c.Path, err)
 	}

@@ -68,7 +68,7 @@ func explain(file string, err error) error {
 			return fmt.Errorf("%s: %w", file, ErrNotFound)
 		}
 		if l := loader(file); l != "" {
-			return fmt.Errorf("%s: %w: its loader %s is missing in this image; use a static build, or an image that has it", file, ErrNotExecutable, l)
+			return fmt.Errorf("%s: %w: its loader %q is missing in this image; use a static build, or an image that has it", file, ErrNotExecutable, l)
 		}
 		return fmt.Errorf("%s: %w: %w", file, ErrNotExecutable, err)
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):
@@ -83,9 +83,20 @@ func explain(file string, err error) error {
 	return fmt.Errorf("start %s: %w", file, err)
 }
 
-// loader names the interpreter that file asks for: an ELF's loader or a
-// script's first line.
+// loader names the interpreter that file asks for, an ELF's loader or a
+// script's first line, and where that exists, the one which it asks for itself.
 func loader(file string) string {
+	l := interpreter(file)
+	for range 4 { // the kernel's limit
+		if l == "" || executable(l) != nil {
+			break
+		}
+		l = interpreter(l)
+	}
+	return l
+}
+
+func interpreter(file string) string {
 	f, err := os.Open(file)
 	if err != nil {
 		return ""
@@ -95,10 +106,11 @@ func loader(file string) string {
 	n, _ := f.ReadAt(head, 0)
 	if line, ok := bytes.CutPrefix(head[:n], []byte("#!")); ok {
 		line, _, _ = bytes.Cut(line, []byte("\n"))
-		if fields := strings.Fields(string(line)); len(fields) > 0 {
-			return fields[0]
+		line = bytes.TrimLeft(line, " \t") // to the kernel, a carriage return belongs to the name
+		if end := bytes.IndexAny(line, " \t"); end >= 0 {
+			line = line[:end]
 		}
-		return ""
+		return string(line)
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {

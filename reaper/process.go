@@ -40,7 +40,7 @@ func (p *Process) Exit() Exit {
 func (p *Process) Signal(sig syscall.Signal) error {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
-	if _, alive := p.r.procs[p.Pid]; !alive {
+	if p.r.procs[p.Pid] != p { // not by its pid alone: another one may have that by now
 		return ErrExited
 	}
 	return syscall.Kill(-p.Pid, sig)

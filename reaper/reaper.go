@@ -19,6 +19,7 @@ import (
 // Reaper starts processes and collects every child that ends.
 type Reaper struct {
 	forks  chan fork
+	forker atomic.Int64 // the thread that forks
 	reaped atomic.Uint64
 
 	mu       sync.Mutex // held across wait4 and kill: nothing is signalled after it was collected
@@ -45,6 +46,9 @@ func (r *Reaper) Reaped() uint64 { return r.reaped.Load() }
 // starts or stops a process.
 func (r *Reaper) Run(ctx context.Context) error {
 	if err := adoptOrphans(); err != nil {
+		return err
+	}
+	if err := unignore(); err != nil {
 		return err
 	}
 	stop := make(chan struct{})
@@ -136,6 +140,7 @@ type forked struct {
 // forked ends, not when the process does.
 func (r *Reaper) fork(stop <-chan struct{}) {
 	runtime.LockOSThread()
+	r.forker.Store(int64(unix.Gettid()))
 	for {
 		select {
 		case <-stop:
@@ -150,6 +155,9 @@ func (r *Reaper) fork(stop <-chan struct{}) {
 // Start runs cmd. The mutex is not held over the fork, which blocks for as
 // long as the file system takes to answer execve(2): signals go on meanwhile.
 func (r *Reaper) Start(ctx context.Context, cmd Command) (*Process, error) {
+	if ctx.Err() != nil { // select would choose at random
+		return nil, ctx.Err()
+	}
 	reply := make(chan forked, 1)
 	select {
 	case r.forks <- fork{cmd, reply}:
@@ -174,7 +182,7 @@ func (r *Reaper) start(cmd Command) (*Process, error) {
 	var p *Process
 	if err == nil {
 		p = &Process{Pid: pid, Started: started, r: r, done: make(chan struct{})}
-		if exit, ended := r.parked[pid]; ended {
+		if exit, ended := r.parked[pid]; ended && !isChild(pid) {
 			delete(r.parked, pid)
 			p.end(exit)
 		} else {
@@ -186,4 +194,10 @@ func (r *Reaper) start(cmd Command) (*Process, error) {
 		clear(r.parked)
 	}
 	return p, err
+}
+
+// isChild reports whether pid is a child that was not collected. Then a parked
+// exit under its number is that of an orphan who had the number before.
+func isChild(pid int) bool {
+	return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 }

@@ -18,7 +18,7 @@ const rescan = 250 * time.Millisecond
 // whether SIGKILL was needed. A p that has ended already may still have left
 // others behind.
 func (r *Reaper) Stop(p *Process, deadline time.Time) (killed bool) {
-	told := map[int]bool{}
+	told := map[int]bool{} // of those who were there at the last look
 	grace := time.NewTimer(time.Until(deadline))
 	defer grace.Stop()
 	again := time.NewTicker(rescan)
@@ -26,6 +26,7 @@ func (r *Reaper) Stop(p *Process, deadline time.Time) (killed bool) {
 	late := false
 	for {
 		changed := r.next()
+		seen := map[int]bool{p.Pid: told[p.Pid]}
 		if left := r.generation(p, func(pid, group int) {
 			if late {
 				killed = true
@@ -36,7 +37,7 @@ func (r *Reaper) Stop(p *Process, deadline time.Time) (killed bool) {
 			if group == p.Pid {
 				leader = group // one signal to the group reaches all who are in it
 			}
-			if told[leader] {
+			if seen[leader] = true; told[leader] {
 				return
 			}
 			told[leader] = true
@@ -45,6 +46,7 @@ func (r *Reaper) Stop(p *Process, deadline time.Time) (killed bool) {
 		}); left == 0 {
 			return killed
 		}
+		told = seen // a number that is free again may be somebody else's next
 		select {
 		case <-changed:
 		case <-again.C:
@@ -64,18 +66,23 @@ func (r *Reaper) signal(pid, group, leader int, sig syscall.Signal) {
 	_ = syscall.Kill(pid, sig)
 }
 
-// generation calls visit, under the mutex, for each of our children that
-// belongs to p, and returns how many there are.
+// generation calls visit, under the mutex, for p, if it is alive, and for each
+// orphan that is not in the group of another process of ours. It returns how
+// many there are.
 func (r *Reaper) generation(p *Process, visit func(pid, group int)) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
-	for _, pid := range children() {
-		if other, ours := r.procs[pid]; ours && other != p {
+	if r.procs[p.Pid] == p {
+		n++
+		visit(p.Pid, p.Pid)
+	}
+	for _, pid := range orphans(int(r.forker.Load())) {
+		group, err := unix.Getpgid(pid)
+		if err != nil || r.procs[pid] != nil {
 			continue
 		}
-		group, err := unix.Getpgid(pid)
-		if err != nil {
+		if other := r.procs[group]; other != nil && other != p {
 			continue
 		}
 		n++

@@ -28,7 +28,7 @@ func init() {
 // Default gives the signals their usual effect back. Commands that are not an
 // init call it, so that Ctrl-C ends them.
 func Default() {
-	signal.Reset()
+	signal.Reset(all()...) // SIGCHLD stays: they start helpers too
 	select {
 	case s := <-C: // it came before we knew which command this is
 		if n, ok := s.(syscall.Signal); ok {
