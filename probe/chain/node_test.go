@@ -1,0 +1,210 @@
+package chain
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// deadline is how long a test waits for what must come.
+const deadline = 20 * time.Second
+
+// node is go-ethereum's own RPC server with the little of a node that health
+// needs. Its methods' results belong to the mutex.
+type node struct {
+	server *rpc.Server
+
+	mu      sync.Mutex
+	head    uint64
+	chainID uint64
+	genesis string
+	asked   chan string // every method called, when not nil
+	subs    []chan header
+}
+
+func newNode(t *testing.T) *node {
+	n := &node{server: rpc.NewServer(), head: 1, chainID: 1337, genesis: hash(0)}
+	for name, api := range map[string]any{"eth": &ethAPI{n}, "net": &netAPI{n}, "web3": &web3API{n}} {
+		if err := n.server.RegisterName(name, api); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(n.server.Stop)
+	return n
+}
+
+func (n *node) http(t *testing.T) string {
+	srv := httptest.NewServer(n.server)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func (n *node) ws(t *testing.T) string {
+	srv := httptest.NewServer(n.server.WebsocketHandler([]string{"*"}))
+	t.Cleanup(srv.Close)
+	return "ws" + srv.URL[len("http"):]
+}
+
+func (n *node) ipc(t *testing.T, path string) string {
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // joined by the cleanup
+		defer close(done)
+		n.server.ServeListener(ln)
+	}()
+	t.Cleanup(func() { ln.Close(); n.server.Stop(); <-done })
+	return path
+}
+
+// mine makes a block and tells the subscribers.
+func (n *node) mine() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.head++
+	for _, s := range n.subs {
+		s <- n.block(n.head)
+	}
+}
+
+func (n *node) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+}
+
+func (n *node) block(number uint64) header {
+	if number == 0 {
+		return header{Hash: n.genesis}
+	}
+	return header{Number: hexutil.Uint64(number), Timestamp: hexutil.Uint64(time.Now().Unix()), Hash: hash(number)}
+}
+
+func (n *node) note(method string) {
+	if n.asked != nil {
+		n.asked <- method
+	}
+}
+
+func hash(n uint64) string {
+	b := make([]byte, 32)
+	b[31], b[30] = byte(n), byte(n>>8)
+	return hexutil.Encode(b)
+}
+
+type ethAPI struct{ n *node }
+
+func (a *ethAPI) ChainId() hexutil.Uint64 {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	return hexutil.Uint64(a.n.chainID)
+}
+
+func (a *ethAPI) GetBlockByNumber(number string, full bool) header {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	a.n.note("eth_getBlockByNumber")
+	if number == "0x0" {
+		return a.n.block(0)
+	}
+	return a.n.block(a.n.head)
+}
+
+func (a *ethAPI) Syncing() bool { return false }
+
+func (a *ethAPI) NewHeads(ctx context.Context) (*rpc.Subscription, error) {
+	notifier, ok := rpc.NotifierFromContext(ctx)
+	if !ok {
+		return nil, rpc.ErrNotificationsUnsupported
+	}
+	sub, heads := notifier.CreateSubscription(), make(chan header, 16)
+	a.n.set(func() { a.n.subs = append(a.n.subs, heads) })
+	go func() { // ends with the connection, which every test closes
+		for {
+			select {
+			case h := <-heads:
+				notifier.Notify(sub.ID, h)
+			case <-sub.Err():
+				return
+			}
+		}
+	}()
+	return sub, nil
+}
+
+type netAPI struct{ n *node }
+
+func (a *netAPI) PeerCount() hexutil.Uint64 { return 3 }
+func (a *netAPI) Listening() bool           { return true }
+
+type web3API struct{ n *node }
+
+func (a *web3API) ClientVersion() string { return "Geth/v1.16.9-stable-95665d57/linux-amd64/go1.26" }
+
+// replay answers as a recorded node did, any other question with -32601.
+func replay(t *testing.T, file string) string {
+	data, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type exchange struct {
+		ID      json.RawMessage `json:"id,omitempty"`
+		Version string          `json:"jsonrpc"`
+		Method  string          `json:"method,omitempty"`
+		Params  json.RawMessage `json:"params,omitempty"`
+		Result  json.RawMessage `json:"result,omitempty"`
+		Error   json.RawMessage `json:"error,omitempty"`
+	}
+	var recorded []exchange
+	if err := json.Unmarshal(data, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	key := func(e exchange) string {
+		var params any
+		json.Unmarshal(e.Params, &params)
+		text, _ := json.Marshal(params)
+		if string(text) == "null" {
+			text = []byte("[]")
+		}
+		return e.Method + string(text)
+	}
+	known := make(map[string]exchange)
+	for _, e := range recorded {
+		if _, twice := known[key(e)]; !twice {
+			known[key(e)] = e
+		}
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked []exchange
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		said := make([]exchange, 0, len(asked))
+		for _, a := range asked {
+			e, ok := known[key(a)]
+			switch {
+			case !ok && a.Method == "eth_getBlockByNumber":
+				e.Result = json.RawMessage("null")
+			case !ok:
+				e.Error = json.RawMessage(`{"code":-32601,"message":"the method ` + a.Method + ` does not exist/is not available"}`)
+			}
+			said = append(said, exchange{ID: a.ID, Version: "2.0", Result: e.Result, Error: e.Error})
+		}
+		json.NewEncoder(w).Encode(said)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
