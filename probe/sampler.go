@@ -2,7 +2,11 @@ package probe
 
 import (
 	"context"
+	"strings"
 	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 )
 
 // Resources is one sample of memory and disk.
@@ -19,6 +23,7 @@ type SamplerConfig struct {
 	Paths    []string      // whose file systems to watch
 	PID      func() int    // of the node; 0 when it is down
 	OnSample func(Resources)
+	Logger   log.Logger
 }
 
 // Sampler measures memory and disk.
@@ -32,6 +37,9 @@ func NewSampler(cfg SamplerConfig) *Sampler {
 	if cfg.Interval <= 0 {
 		cfg.Interval = 30 * time.Second
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = log.NewNopLogger()
+	}
 	return &Sampler{cfg: cfg, trends: make(map[string]*trend)}
 }
 
@@ -44,28 +52,36 @@ func NewSampler(cfg SamplerConfig) *Sampler {
 func (s *Sampler) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.Interval)
 	defer tick.Stop()
-	taken := make(chan Resources, 1)
-	for busy := false; ; {
-		if !busy {
-			busy = true
-			go func() { taken <- s.sample(time.Now()) }() // Run waits for it, unless it hangs
+	taken := make(chan Resources, 1) // room for one nobody waits for any more
+	for {
+		go func() { taken <- s.sample(time.Now()) }() // received below, unless it hangs when we end
+		for late := false; ; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case r := <-taken:
+				if s.cfg.OnSample != nil {
+					s.cfg.OnSample(r)
+				}
+			case <-time.After(hangs):
+				if !late {
+					late = true
+					level.Warn(s.cfg.Logger).Log("msg", "file system hangs; waiting for it", "paths", strings.Join(s.cfg.Paths, ","))
+				}
+				continue
+			}
+			break
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case r := <-taken:
-			if s.cfg.OnSample != nil {
-				s.cfg.OnSample(r)
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-tick.C:
-				busy = false
-			}
+		case <-tick.C:
 		}
 	}
 }
+
+// hangs is how long a sample may take before it is worth a line.
+const hangs = 30 * time.Second
 
 func (s *Sampler) sample(now time.Time) Resources {
 	r := Resources{At: now, Until: now.Add(3*s.cfg.Interval + 10*time.Second)}
