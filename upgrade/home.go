@@ -58,13 +58,25 @@ func (h Home) LaidOut() bool {
 	return err == nil
 }
 
+// Check reports what keeps a node from being started on the volume, before
+// anything is written to it. An empty bundled means that the image holds none.
+func (h Home) Check(bundled string) error {
+	if h.LaidOut() {
+		_, err := h.Program()
+		return err
+	}
+	if _, err := os.Stat(h.Genesis()); errors.Is(err, fs.ErrNotExist) && bundled == "" {
+		return fmt.Errorf("no node binary: neither %s nor %s in PATH: %w; put one into the image, or run: wemixvisor init PATH", h.Genesis(), h.Name, reaper.ErrNotFound)
+	}
+	return nil
+}
+
 // Prepare makes the volume ready for a first start: it seeds an empty one with
 // the bundled binary, and points the link at genesis where there is a genesis
-// and nothing else. What is there is never replaced. An empty bundled means
-// that the image holds none.
+// and nothing else. What is there is never replaced.
 func (h Home) Prepare(bundled string) error {
-	if h.LaidOut() {
-		return nil
+	if err := h.Check(bundled); err != nil || h.LaidOut() {
+		return err
 	}
 	upgrades, err := os.ReadDir(filepath.Join(h.Dir(), "upgrades"))
 	if err == nil && len(upgrades) > 0 {
@@ -72,9 +84,6 @@ func (h Home) Prepare(bundled string) error {
 			h.link(), upgrades[len(upgrades)-1].Name(), h.link())
 	}
 	if _, err := os.Stat(h.Genesis()); errors.Is(err, fs.ErrNotExist) {
-		if bundled == "" {
-			return fmt.Errorf("no node binary: neither %s nor %s in PATH: %w; put one into the image, or run: wemixvisor init PATH", h.Genesis(), h.Name, reaper.ErrNotFound)
-		}
 		if err := h.place(bundled, filepath.Join(h.Dir(), "genesis")); err != nil {
 			return err
 		}
