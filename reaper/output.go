@@ -6,7 +6,11 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
+
+// linger is how long the pipe may stay open after the helper has ended.
+const linger = time.Second
 
 // Output runs a helper to its end and returns how it ended and the first limit
 // bytes of what it wrote to its standard output and error. When ctx ends first,
@@ -24,7 +28,7 @@ func (r *Reaper) Output(ctx context.Context, cmd Command, limit int64) ([]byte, 
 		return nil, Exit{}, err
 	}
 	text := make(chan []byte, 1)
-	go func() { // ends with the pipe: when the group is gone, or when we close our end
+	go func() { // ends with the pipe: when nobody holds it, or when we close our end
 		b, _ := io.ReadAll(io.LimitReader(read, limit))
 		_, _ = io.Copy(io.Discard, read)
 		text <- b
@@ -39,7 +43,7 @@ func (r *Reaper) Output(ctx context.Context, cmd Command, limit int64) ([]byte, 
 	select {
 	case b := <-text:
 		return b, p.Exit(), err
-	case <-ctx.Done(): // a daemon it left behind holds the pipe
+	case <-time.After(linger): // a daemon it left behind holds the pipe
 		read.Close()
 		return <-text, p.Exit(), err
 	}

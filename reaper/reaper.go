@@ -88,8 +88,7 @@ func (r *Reaper) collect() {
 	some := false
 	for {
 		var ws syscall.WaitStatus
-		var usage syscall.Rusage
-		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, &usage)
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}

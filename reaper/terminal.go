@@ -43,14 +43,13 @@ func Quietly(f func()) {
 	done := make(chan struct{})
 	go func() { // waited for below
 		defer close(done)
+		// Never unlocked, so the thread ends with us, and with it the SIGPIPE
+		// that is pending: to unblock it would be to get it.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		var set unix.Sigset_t
 		set.Val[0] = 1<<(uint(unix.SIGTTOU)-1) | 1<<(uint(unix.SIGPIPE)-1)
 		buf := &maskBuf{set: set}
-		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &buf.set, &buf.old); err == nil {
-			defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &buf.old, nil) }()
-		}
+		_ = unix.PthreadSigmask(unix.SIG_BLOCK, &buf.set, &buf.old)
 		f()
 	}()
 	<-done
