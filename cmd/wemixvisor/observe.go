@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,7 +42,7 @@ const (
 func newObserver() *observer {
 	metrics.ExposeMetadata(true)
 	return &observer{
-		exits:    map[int]uint64{},
+		exits:    map[int]uint64{0: 0},
 		restarts: map[string]uint64{reasonExit: 0, reasonOOM: 0},
 	}
 }
@@ -69,79 +71,88 @@ func (o *observer) transition(from, to supervisor.Status) {
 	o.restarts[reason]++
 }
 
-// write prints the exposition.
+// write prints the exposition. A figure that is not known yet is absent.
 func (o *observer) write(w io.Writer) {
-	st, now := o.supervisor(), time.Now()
-	gauge := func(name string, v float64) {
-		metrics.WriteGaugeFloat64(w, "wemixvisor_"+name, v)
-	}
-	count := func(name string, v uint64) {
-		metrics.WriteCounterUint64(w, "wemixvisor_"+name, v)
-	}
-	gauge(`build_info{version=`+strconv.Quote(o.version)+`}`, 1)
-	gauge("node_up", number(st.Pid != 0))
+	st, now, e := o.supervisor(), time.Now(), exposition{w}
+
+	e.gauge("build_info", "The running wemixvisor.", point{label("version", o.version), 1})
+	e.gauge("node_up", "Whether the node's process exists.", point{"", number(st.Pid != 0)})
+	var states []point
 	for _, state := range supervisor.States {
-		gauge(`node_state{state="`+string(state)+`"}`, number(st.State == state))
+		states = append(states, point{label("state", string(state)), number(st.State == state)})
 	}
+	e.gauge("node_state", "The supervisor's state: one of them is 1.", states...)
 	if !st.Started.IsZero() {
-		gauge("node_start_time_seconds", float64(st.Started.UnixNano())/1e9)
+		e.gauge("node_start_time_seconds", "When the node's process was started, Unix time.", point{"", float64(st.Started.UnixNano()) / 1e9})
 	}
-	o.mu.Lock()
-	for reason, n := range o.restarts {
-		count(`node_restarts_total{reason="`+reason+`"}`, n)
+	exits, restarts := o.counts()
+	e.counter("node_restarts_total", "Restarts that nobody asked for.", restarts...)
+	e.counter("node_exits_total", "Ends of the node's process by exit status, 128+n for signal n.", exits...)
+	e.counter("node_oom_kills_total", "Ends of the node's process by the kernel for memory.", point{"", float64(o.oom.Load())})
+
+	if res := o.prober.Resources(); !res.At.IsZero() {
+		if res.Memory.RSS > 0 {
+			e.gauge("node_memory_bytes", "Resident memory of the node's process group.", point{"", float64(res.Memory.RSS)})
+		}
+		var free, size []point
+		for _, d := range res.Disks {
+			if d.Err == "" {
+				free = append(free, point{label("path", d.Path), float64(d.Free)})
+				size = append(size, point{label("path", d.Path), float64(d.Size)})
+			}
+		}
+		e.gauge("disk_free_bytes", "Free bytes of the file system for an unprivileged process.", free...)
+		e.gauge("disk_size_bytes", "Size of the file system.", size...)
 	}
-	if len(o.exits) == 0 {
-		count(`node_exits_total{code="0"}`, 0)
-	}
-	for code, n := range o.exits {
-		count(`node_exits_total{code="`+strconv.Itoa(code)+`"}`, n)
-	}
-	o.mu.Unlock()
-	count("node_oom_kills_total", o.oom.Load())
 
 	facts := o.prober.Facts()
 	if facts.Head.Known() {
-		gauge("node_height", float64(facts.Head.Number))
-		gauge("node_head_age_seconds", facts.Head.Age(now).Seconds())
+		e.gauge("node_height", "Number of the newest block known.", point{"", float64(facts.Head.Number)})
+		e.gauge("node_head_age_seconds", "Age of the newest block known.", point{"", facts.Head.Age(now).Seconds()})
 	}
 	if facts.PeersKnown {
-		gauge("node_peers", float64(facts.Peers))
+		e.gauge("node_peers", "Peers the node is connected to.", point{"", float64(facts.Peers)})
 	}
 	if facts.HeadKnown {
-		gauge("node_syncing", number(facts.Syncing))
+		e.gauge("node_syncing", "What eth_syncing says; 0 proves nothing.", point{"", number(facts.Syncing)})
 	}
 	if !facts.LastAnswer.IsZero() {
-		gauge("rpc_latency_seconds", facts.Latency.Seconds())
+		e.gauge("rpc_latency_seconds", "How long the last answered RPC call took.", point{"", facts.Latency.Seconds()})
 	}
-	count("rpc_errors_total", facts.Errors)
+	e.counter("rpc_errors_total", "RPC calls without a usable answer.", point{"", float64(facts.Errors)})
 
-	res := o.prober.Resources()
-	if res.Memory.RSS > 0 {
-		gauge("node_memory_bytes", float64(res.Memory.RSS))
-	}
-	for _, d := range res.Disks {
-		if d.Err == "" {
-			gauge(`disk_free_bytes{path=`+strconv.Quote(d.Path)+`}`, float64(d.Free))
-		}
-	}
-	for _, d := range res.Disks {
-		if d.Err == "" {
-			gauge(`disk_size_bytes{path=`+strconv.Quote(d.Path)+`}`, float64(d.Size))
-		}
-	}
 	health := o.prober.Health()
+	var checks []point
 	for _, name := range probe.Checks {
 		if c, ok := health.Checks[name]; ok {
-			gauge(`check_healthy{check="`+name+`"}`, number(c.Healthy))
+			checks = append(checks, point{label("check", name), number(c.Healthy)})
 		}
 	}
-	count("reaped_total", o.reaper.Reaped())
-	for sig := range o.forwarder.Sent {
-		if n := o.forwarder.Sent[sig].Load(); n > 0 || sig == 10 || sig == 12 {
-			count(`signals_forwarded_total{signal=`+strconv.Quote(supervisor.SignalName(syscall.Signal(sig)))+`}`, n)
+	e.gauge("check_healthy", "Whether the health check passes.", checks...)
+
+	e.counter("reaped_total", "Orphans collected.", point{"", float64(o.reaper.Reaped())})
+	var signals []point
+	for n := range o.forwarder.Sent {
+		sig := syscall.Signal(n)
+		if sent := o.forwarder.Sent[n].Load(); sent > 0 || sig == syscall.SIGUSR1 || sig == syscall.SIGUSR2 {
+			signals = append(signals, point{label("signal", supervisor.SignalName(sig)), float64(sent)})
 		}
 	}
+	e.counter("signals_forwarded_total", "Signals passed on to the node's process group.", signals...)
 	metrics.WriteProcessMetrics(w)
+}
+
+// counts returns the counters that have labels, in a stable order.
+func (o *observer) counts() (exits, restarts []point) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, reason := range slices.Sorted(maps.Keys(o.restarts)) {
+		restarts = append(restarts, point{label("reason", reason), float64(o.restarts[reason])})
+	}
+	for _, code := range slices.Sorted(maps.Keys(o.exits)) {
+		exits = append(exits, point{label("code", strconv.Itoa(code)), float64(o.exits[code])})
+	}
+	return exits, restarts
 }
 
 func number(b bool) float64 {

@@ -258,7 +258,7 @@ func (s *settings) complete() error {
 	if s.home == "" {
 		user, err := os.UserHomeDir()
 		if err != nil {
-			return errors.New("home (DAEMON_HOME) is not set, and neither is HOME")
+			user = "/" // as container runtimes have it; exec needs none at all
 		}
 		s.home = filepath.Join(user, ".wemixd")
 	}
