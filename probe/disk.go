@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +30,17 @@ type Disk struct {
 	Err        string        // why the rest is not known
 }
 
+// readDisk measures the file system that path is on, or would be on: a data
+// directory is made by the node's first start.
 func readDisk(path string) Disk {
 	d := Disk{Path: path}
 	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
+	err := unix.Statfs(path, &st)
+	for dir := filepath.Clean(path); err == unix.ENOENT && dir != filepath.Dir(dir); {
+		dir = filepath.Dir(dir)
+		err = unix.Statfs(dir, &st)
+	}
+	if err != nil {
 		d.Err = err.Error()
 		return d
 	}

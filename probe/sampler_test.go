@@ -16,7 +16,7 @@ func TestSamplerMeasuresThisMachine(t *testing.T) {
 	samples := make(chan Resources)
 	s := NewSampler(SamplerConfig{
 		Interval: time.Millisecond,
-		Paths:    []string{dir, filepath.Join(dir, "missing")},
+		Paths:    []string{dir, filepath.Join(dir, "not", "yet"), "/dev/null/x"},
 		PID:      os.Getpid,
 		OnSample: func(r Resources) { samples <- r },
 	})
@@ -37,14 +37,17 @@ func TestSamplerMeasuresThisMachine(t *testing.T) {
 	if m := r.Memory; m.RSS < 1<<20 || m.Held == 0 || m.Held > m.RSS || m.Limit < m.RSS {
 		t.Errorf("want our own memory, have %+v", m)
 	}
-	if len(r.Disks) != 2 || r.At.IsZero() || !r.Until.After(r.At) {
-		t.Fatalf("want two disks, have %+v", r)
+	if len(r.Disks) != 3 || r.At.IsZero() || !r.Until.After(r.At) {
+		t.Fatalf("want three disks, have %+v", r)
 	}
 	if d := r.Disks[0]; d.Err != "" || d.Size == 0 || d.Free == 0 || d.Free > d.Size || d.Path != dir {
 		t.Errorf("want the disk of %s, have %+v", dir, d)
 	}
-	if d := r.Disks[1]; d.Err != "no such file or directory" {
-		t.Errorf("want it missing, have %+v", d)
+	if d := r.Disks[1]; d.Err != "" || d.Size != r.Disks[0].Size {
+		t.Errorf("want the disk it will be on, have %+v", d)
+	}
+	if d := r.Disks[2]; d.Err != "not a directory" {
+		t.Errorf("want why it is not known, have %+v", d)
 	}
 }
 

@@ -212,8 +212,10 @@ func (f *Follower) pause() time.Duration {
 	case f.known.Failed > 0 && !f.known.FirstAnswer.IsZero():
 		// It answered and stopped. Not above 5s, so that it is soon noticed back.
 		return min(every<<min(f.known.Failed-1, 8), max(every, 5*time.Second))
+	case f.known.Failed > 0 && time.Since(f.current.started) < time.Minute:
+		return min(every, nearInterval) // it is starting, and somebody waits for it to be ready
 	case f.known.Failed > 0:
-		return every // it is starting, and somebody waits for it to be ready
+		return every // it repairs its database, or will never open RPC
 	case f.near():
 		return min(every, nearInterval)
 	case f.heads != nil:
