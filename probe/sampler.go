@@ -55,27 +55,32 @@ func (s *Sampler) Run(ctx context.Context) error {
 	taken := make(chan Resources, 1) // room for one nobody waits for any more
 	for {
 		go func() { taken <- s.sample(time.Now()) }() // received below, unless it hangs when we end
-		for late := false; ; {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case r := <-taken:
-				if s.cfg.OnSample != nil {
-					s.cfg.OnSample(r)
-				}
-			case <-time.After(hangs):
-				if !late {
-					late = true
-					level.Warn(s.cfg.Logger).Log("msg", "file system hangs; waiting for it", "paths", strings.Join(s.cfg.Paths, ","))
-				}
-				continue
-			}
-			break
+		if err := s.await(ctx, taken); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+		}
+	}
+}
+
+// await pushes the sample when it is there.
+func (s *Sampler) await(ctx context.Context, taken <-chan Resources) error {
+	late := time.NewTimer(hangs)
+	defer late.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case r := <-taken:
+			if s.cfg.OnSample != nil {
+				s.cfg.OnSample(r)
+			}
+			return nil
+		case <-late.C:
+			level.Warn(s.cfg.Logger).Log("msg", "file system hangs; waiting for it", "paths", strings.Join(s.cfg.Paths, ","))
 		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -216,4 +218,47 @@ func TestParlourShowsTheOldestOut(t *testing.T) {
 	if p.guests.Len() != 2 {
 		t.Errorf("want 2 guests, have %d", p.guests.Len())
 	}
+}
+
+// BenchmarkServe reports what 16 keep-alive clients see over real sockets.
+func BenchmarkServe(b *testing.B) {
+	p := New(usualConfig())
+	p.SetNode(running())
+	p.SetFacts(healthy())
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ln, p.Handler(nil), nil) }() // joined below
+	var mu sync.Mutex
+	var took []time.Duration
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer conn.Close()
+		var mine []time.Duration
+		answer := make([]byte, 4<<10)
+		for pb.Next() {
+			began := time.Now()
+			io.WriteString(conn, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+			if _, err := conn.Read(answer); err != nil {
+				b.Error(err)
+				return
+			}
+			mine = append(mine, time.Since(began))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, mine...)
+	})
+	cancel()
+	<-done
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }

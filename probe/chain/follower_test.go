@@ -311,6 +311,30 @@ func TestMissingMethodIsSaidOnce(t *testing.T) {
 	}
 }
 
+func TestNodeThatKeepsEthToItself(t *testing.T) {
+	t.Parallel()
+	for _, via := range []string{"http", "ws"} {
+		t.Run(via, func(t *testing.T) {
+			t.Parallel()
+			n := newNodeWith(t, "net", "web3") // geth's default over HTTP
+			address := n.http(t)
+			if via == "ws" {
+				address = n.ws(t)
+			}
+			f, wait := run(t, Config{Address: address, Interval: time.Millisecond})
+			f.NodeStarted(time.Now())
+			first := wait("an answer", func(f Facts) bool { return f.PeersKnown })
+			for range 3 { // later polls have nothing left to ask for but a sign of life
+				last := first.LastAnswer
+				first = wait("another answer", func(f Facts) bool { return f.LastAnswer.After(last) })
+			}
+			if first.HeadKnown || first.Failed != 0 || first.Err != "the eth namespace is not offered at this address" {
+				t.Fatalf("want answers, no head and the reason, have %+v", first)
+			}
+		})
+	}
+}
+
 func TestIPCIsASignOfLife(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)

@@ -32,9 +32,14 @@ type node struct {
 	subs    []chan header
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t *testing.T) *node { return newNodeWith(t, "eth", "net", "web3") }
+
+// newNodeWith returns one that offers some of its namespaces.
+func newNodeWith(t *testing.T, namespaces ...string) *node {
 	n := &node{server: rpc.NewServer(), head: 1, chainID: 1337, genesis: hash(0)}
-	for name, api := range map[string]any{"eth": &ethAPI{n}, "net": &netAPI{n}, "web3": &web3API{n}} {
+	all := map[string]any{"eth": &ethAPI{n}, "net": &netAPI{n}, "web3": &web3API{n}}
+	for _, name := range namespaces {
+		api := all[name]
 		if err := n.server.RegisterName(name, api); err != nil {
 			t.Fatal(err)
 		}
