@@ -127,7 +127,11 @@ func TestHostileHTTP(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			limit := deadline
+			if tc.want == "deadline" {
+				limit = 200 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			var number hexutil.Uint64
 			used := allocated(func() {
