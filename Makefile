@@ -1,126 +1,183 @@
-# make run and make test fetch and build what they need; see README.md.
+# make run and make test fetch and build what they need; make help lists the rest.
 # Tools and nodes are pinned and kept in .cache, which git ignores.
 
 GO            ?= go
 GOLANGCI_LINT  = v2.15.0
-GOFUMPT        = v0.9.2
 GETH           = v1.16.9
+# the last that seals by proof of authority:
 GETH_CLIQUE    = v1.13.15
+FUZZTIME      ?= 1m
 
 CACHE := $(CURDIR)/.cache
 BIN   := $(CACHE)/bin
 IMAGE := $(CACHE)/image
+RUN   := $(CACHE)/run
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+VERSION := $(shell git describe --tags --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 STATIC   = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 
-DOCKER  := $(shell docker info >/dev/null 2>&1 && echo yes)
-COMPOSE  = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+# Asked once, and only by the targets that want to know.
+once     = $(eval $1 := $(shell $2))$($1)
+DOCKER   = $(call once,DOCKER,docker info >/dev/null 2>&1 && echo yes)
+COMPOSE  = $(call once,COMPOSE,docker compose version >/dev/null 2>&1 && echo docker compose -p wemixvisor || echo docker-compose -p wemixvisor)
+# The race detector needs a C compiler; where there is none, Go says cgo is off.
+RACE     = $(call once,RACE,test "`$(GO) env CGO_ENABLED`" = 1 && echo -race)
 
-.PHONY: build build-all install fmt lint test ci-test image run stop bench clean help
+LINTER := $(BIN)/golangci-lint-$(GOLANGCI_LINT)
+NODE   := $(BIN)/geth-$(GETH)
+SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
+
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench \
+	image fmt lint ci-test tools clean help
+.DELETE_ON_ERROR:
 
 build: ## build ./wemixvisor, static, for this machine
 	$(STATIC) -o wemixvisor ./cmd/wemixvisor
 
-build-all: ## build both architectures and show their sizes
+build-all: ## build both architectures and check that they are static and small
 	@for arch in amd64 arm64; do \
-		GOARCH=$$arch $(STATIC) -o $(CACHE)/dist/wemixvisor-linux-$$arch ./cmd/wemixvisor || exit 1; \
-		size=$$(wc -c < $(CACHE)/dist/wemixvisor-linux-$$arch); \
+		file=$(CACHE)/dist/wemixvisor-linux-$$arch; \
+		GOOS=linux GOARCH=$$arch $(STATIC) -o $$file ./cmd/wemixvisor || exit 1; \
+		size=$$(wc -c < $$file); \
 		echo "linux/$$arch: $$size bytes"; \
-		test $$size -le 16777216 || { echo "over 16 MB"; exit 1; }; \
+		test $$size -le 16777216 || { echo "linux/$$arch: over 16 MiB"; exit 1; }; \
+		if readelf -lW $$file | grep -q INTERP; then echo "linux/$$arch: not static"; exit 1; fi; \
 	done
 
 install: ## install wemixvisor into Go's bin folder
 	CGO_ENABLED=0 $(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/wemixvisor
 
-fmt: $(BIN)/gofumpt ## format the code
-	$(BIN)/gofumpt -w $$(git ls-files '*.go')
+run: ## start a development chain under wemixvisor: in a container, else as a process
+	@$(MAKE) --no-print-directory $(if $(DOCKER),run-in-container,run-here)
 
-lint: $(BIN)/gofumpt $(BIN)/golangci-lint ## check format, vet and house rules
-	@bad=$$($(BIN)/gofumpt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not formatted: $$bad"; exit 1; }
-	$(GO) vet -tags e2e ./...
-	$(BIN)/golangci-lint run --build-tags e2e ./...
+.PHONY: run-in-container
+run-in-container: image
+	VALIDATORS_SUBNET=10.213.86.0/24 $(COMPOSE) up -d node
+	@$(MAKE) -s --no-print-directory opened LOGS='$(COMPOSE) logs -f node'
 
-test: unit e2e ## run all tests
-.PHONY: unit e2e
-unit:
-	$(GO) test -race -timeout 15m ./...
+run-here: build $(NODE) ## start it as a process of this machine
+	@echo "no container: the chain runs as a process, its files are in $(RUN)"
+	@mkdir -p $(RUN)/bin
+	@ln -sf $(NODE) $(RUN)/bin/wemixd
+	PATH=$(RUN)/bin:$$PATH DAEMON_HOME=$(RUN)/home DAEMON_SHUTDOWN_GRACE=5m ./wemixvisor start \
+		--datadir=$(RUN)/home/data --dev --dev.period=1 --cache=256 --http --http.api=eth,net,web3
+	@$(MAKE) -s --no-print-directory opened LOGS='DAEMON_HOME=$(RUN)/home ./wemixvisor logs -f'
 
-# The tests themselves skip loudly where no Docker engine answers; under CI they fail.
-e2e: build $(if $(DOCKER),image)
-	$(GO) test -race -tags e2e -timeout 20m -count=1 ./e2e/
-
-ci-test: lint build-all test ## what CI runs
-
-image: build $(BIN)/geth-$(GETH) $(BIN)/geth-$(GETH_CLIQUE) ## build the images
-	rm -rf $(IMAGE)
-	mkdir -p $(IMAGE)/data $(IMAGE)/tmp $(IMAGE)/licenses/go-ethereum
-	chmod 1777 $(IMAGE)/tmp
-	touch $(IMAGE)/data/.keep $(IMAGE)/tmp/.keep
-	cp LICENSE NOTICE $(IMAGE)/licenses/
-	install -m 644 $$($(GO) list -m -f '{{.Dir}}' github.com/ethereum/go-ethereum)/COPYING* $(IMAGE)/licenses/go-ethereum/
-	cp wemixvisor $(BIN)/geth-$(GETH) $(BIN)/geth-$(GETH_CLIQUE) $(IMAGE)/
-	docker build -q -f Dockerfile --target wemixvisor -t wemixvisor:dev $(IMAGE)
-	docker build -q -f Dockerfile --target node --build-arg GETH=geth-$(GETH) -t wemixvisor-node:dev $(IMAGE)
-	docker build -q -f Dockerfile --target node --build-arg GETH=geth-$(GETH_CLIQUE) -t wemixvisor-node:clique $(IMAGE)
-
-ifeq ($(DOCKER),yes)
-run: image ## start a development chain under wemixvisor
-	$(COMPOSE) up -d node
-	@$(MAKE) -s --no-print-directory opened
-	@echo "stop it with: make stop"
+opened: PROBE = $${PROBE_PORT:-9090}
+opened:
+	@n=0; until ./wemixvisor --probe-address 127.0.0.1:$(PROBE) probe ready >/dev/null 2>&1; do \
+		n=$$((n+1)); test $$n -lt 240 || break; sleep 0.5; done
+	@./wemixvisor --probe-address 127.0.0.1:$(PROBE) probe ready || \
+		{ echo "not ready after 2 minutes; see: $(LOGS)"; exit 1; }
+	@echo "A development chain runs under wemixvisor. Open:"
+	@echo "  http://127.0.0.1:$(PROBE)/readyz?verbose   how it is"
+	@echo "  http://127.0.0.1:$(PROBE)/metrics          its metrics"
+	@echo "  http://127.0.0.1:$${RPC_PORT:-8545}                  the node's JSON-RPC"
+	@echo "Its log: $(LOGS)"
+	@echo "Stop it: make stop (its data stays)"
 
 stop: ## stop the development chain
-	$(COMPOSE) down
-else
-run: build $(BIN)/geth-$(GETH)
-	mkdir -p $(CACHE)/run/bin
-	ln -sf $(BIN)/geth-$(GETH) $(CACHE)/run/bin/wemixd
-	PATH=$(CACHE)/run/bin:$$PATH DAEMON_HOME=$(CACHE)/run/home ./wemixvisor start \
-		--datadir=$(CACHE)/run/home/data --dev --dev.period=1 --http --http.api=eth,net,web3
-	@$(MAKE) -s --no-print-directory opened
-	@echo "stop it with: make stop"
+	@if test -S $(RUN)/home/wemixvisor/wemixvisor.sock; then DAEMON_HOME=$(RUN)/home ./wemixvisor stop; fi
+	$(if $(DOCKER),$(COMPOSE) down)
 
-stop:
-	DAEMON_HOME=$(CACHE)/run/home ./wemixvisor stop
-endif
+test: unit e2e ## run all tests
 
-.PHONY: opened
-opened: build
-	@for i in $$(seq 120); do ./wemixvisor probe ready >/dev/null 2>&1 && break; sleep 0.5; done; \
-	./wemixvisor probe ready
-	@echo "a development chain runs under wemixvisor. Open:"
-	@echo "  http://127.0.0.1:9090/readyz?verbose   how it is"
-	@echo "  http://127.0.0.1:9090/metrics          its metrics"
-	@echo "  http://127.0.0.1:8545                  the node's JSON-RPC"
+unit:
+	$(if $(RACE),,@echo "=== no C compiler (apt-get install gcc libc6-dev): WITHOUT THE RACE DETECTOR ===")
+	$(GO) test $(RACE) -timeout 15m ./...
 
-bench: build ## compare with tini, dumb-init and catatonit in one run
-	@command -v tini >/dev/null && command -v dumb-init >/dev/null && command -v catatonit >/dev/null || \
-		{ echo "installing the peers: tini dumb-init catatonit"; apt-get update -qq && apt-get install -y -qq tini dumb-init catatonit; }
-	$(GO) run ./e2e/bench -supervisor ./wemixvisor
+# Where no Docker engine answers the tests themselves skip, loudly; under CI=true
+# they fail.
+e2e: build ## run the end-to-end tests alone
+	$(if $(DOCKER),@$(MAKE) --no-print-directory image)
+	$(GO) test $(RACE) -tags e2e -timeout 20m -count=1 ./e2e
 
-clean: ## remove what was built; nodes and tools in .cache stay
-	rm -rf wemixvisor $(CACHE)/dist $(IMAGE)
+test-long: test ## also: the unit tests ten times, and every fuzz target for FUZZTIME
+	$(GO) test $(RACE) -timeout 60m -count=10 ./...
+	@for package in $$($(GO) list ./...); do \
+		for fuzz in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+PEERS = tini dumb-init catatonit
+bench: build ## measure against tini, dumb-init and catatonit, in one run
+	@for peer in $(PEERS); do command -v $$peer >/dev/null || missing="$$missing $$peer"; done; \
+	test -z "$$missing" || { \
+		test "$$(id -u)" = 0 || { echo "please install first:$$missing"; exit 1; }; \
+		echo "installing:$$missing"; apt-get update -qq && apt-get install -y -qq $$missing; }
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor $(BENCHFLAGS)
+
+# What the Dockerfile copies. The base image is from scratch and the binaries are
+# static, so building an image is no more than this and COPY.
+image: build $(NODE) $(SIGNER) $(CACHE)/genesis ## build the images
+	@rm -rf $(IMAGE)
+	@mkdir -p $(IMAGE)/empty $(IMAGE)/root/etc $(IMAGE)/root/tmp $(IMAGE)/root/licenses/go
+	@cp LICENSE NOTICE $(IMAGE)/root/licenses
+	@cp "$$($(GO) env GOROOT)/LICENSE" $(IMAGE)/root/licenses/go
+	@$(GO) list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' ./cmd/wemixvisor | \
+		sort -u | grep . | while read -r path dir; do \
+			mkdir -p "$(IMAGE)/root/licenses/$$path"; \
+			find "$$dir" -maxdepth 1 -type f \( -iname 'licen[cs]e*' -o -name 'COPYING*' -o -name 'NOTICE*' \) \
+				-exec install -m 644 -t "$(IMAGE)/root/licenses/$$path" {} +; \
+			test -n "$$(ls "$(IMAGE)/root/licenses/$$path")" || { echo "no licence text: $$path"; exit 1; }; \
+		done
+	@echo 'wemixvisor:x:65532:65532::/data:/' > $(IMAGE)/root/etc/passwd
+	@echo 'wemixvisor:x:65532:' > $(IMAGE)/root/etc/group
+	@cp -r $(CACHE)/genesis e2e/network $(IMAGE)
+	@cp wemixvisor $(IMAGE)
+	@cp -l $(NODE) $(IMAGE)/geth
+	@cp -l $(SIGNER) $(IMAGE)/geth-clique
+	@chmod -R u=rwX,go=rX $(IMAGE)
+	@chmod 1777 $(IMAGE)/root/tmp
+	$(call docker_build,wemixvisor,wemixvisor:dev)
+	$(call docker_build,node,wemixvisor-node:dev)
+	$(call docker_build,signer,wemixvisor-node:clique)
+
+docker_build = docker build -q --target $1 -t $2 --label org.opencontainers.image.version=$(VERSION) \
+	--label org.opencontainers.image.revision=$(COMMIT) .
+
+fmt: $(LINTER) ## format the code
+	$(LINTER) fmt
+
+lint: $(LINTER) ## check the format and the rules of the house
+	$(LINTER) fmt --diff
+	$(GO) vet -tags e2e ./...
+	$(LINTER) run
+
+ci-test: ## what CI runs
+	.ci/run
+
+tools: $(LINTER) $(NODE) $(SIGNER) ## build the pinned tools and nodes (make -j2 tools)
+
+clean: ## remove what was built; the tools and nodes in .cache/bin stay
+	rm -rf wemixvisor $(CACHE)/dist $(CACHE)/genesis $(IMAGE)
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
-# A node is a program of its own, built from its public module. It takes minutes, once.
-$(BIN)/geth-v%:
-	@echo "building geth v$*, for several minutes, once"
-	@mkdir -p $(BIN) $(CACHE)/geth-v$*
-	cd /tmp && CGO_ENABLED=0 GOBIN=$(CACHE)/geth-v$* $(GO) install -trimpath \
-		-ldflags '-s -w $(if $(filter $(GETH_CLIQUE),v$*),-checklinkname=0)' \
-		github.com/ethereum/go-ethereum/cmd/geth@v$*
-	mv $(CACHE)/geth-v$*/geth $@ && rmdir $(CACHE)/geth-v$*
+# A program of another module: built aside, then put in place under a name that
+# holds its version.
+go_install = @mkdir -p $(BIN) && aside=$$(mktemp -d $(CACHE)/aside.XXXXXX) && \
+	echo "building $(@F): takes minutes, once" && cd $$aside && \
+	CGO_ENABLED=0 GOFLAGS= GOBIN=$$aside $(GO) install -trimpath -ldflags '-s -w $2' $1 && \
+	mv $$aside/* $@ && rmdir $$aside
 
-$(BIN)/golangci-lint: Makefile
-	@echo "building golangci-lint $(GOLANGCI_LINT), for several minutes, once"
-	cd /tmp && GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
-	@touch $@
+$(LINTER):
+	$(call go_install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT))
 
-$(BIN)/gofumpt: Makefile
-	cd /tmp && GOBIN=$(BIN) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT)
+$(NODE):
+	$(call go_install,github.com/ethereum/go-ethereum/cmd/geth@$(GETH))
+
+# It reaches into the standard library, which Go's linker refuses by now.
+$(SIGNER):
+	$(call go_install,github.com/ethereum/go-ethereum/cmd/geth@$(GETH_CLIQUE),-checklinkname=0)
+
+# The three signers' data before their first start.
+$(CACHE)/genesis: e2e/network/genesis.json | $(SIGNER)
+	@rm -rf $@
+	@$(SIGNER) init --datadir $@ $< 2>$@.log || { cat $@.log; exit 1; }
+	@rm -rf $@.log $@/keystore $@/geth/nodekey # the same for all three: unused
 	@touch $@
