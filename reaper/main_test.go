@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		program()
 		return
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector sleeps a second in every exit(0)
 	flag.Parse()
 	code := 0
 	switch {
@@ -241,9 +243,15 @@ func hydra() {
 		}
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), role+"=hydra")
-		cmd.Stdout = os.Stdout
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		_ = cmd.Start()
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			_, _ = out.Read(make([]byte, 16)) // it is ready for its own SIGTERM
+		}
+		fmt.Println("grown", err)
 		return
 	}
 }
@@ -281,7 +289,8 @@ func newReaper(t *testing.T) *Reaper {
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	t.Cleanup(func() {
-		if left := orphans(0); len(left) > 0 {
+		left := slices.DeleteFunc(orphans(0), func(pid int) bool { return state(pid) == 'Z' }) // those it is about to collect
+		if len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 			for _, pid := range left {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -304,7 +313,7 @@ func start(t *testing.T, r *Reaper, cmd Command, args ...string) (*Process, <-ch
 		t.Fatal(err)
 	}
 	cmd.Path, cmd.Args, cmd.Stdout = args[0], args, write
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, cmd.Env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}, cmd.Env...)
 	p, err := r.Start(context.Background(), cmd)
 	write.Close()
 	if err != nil {

@@ -139,6 +139,13 @@ type forked struct {
 // forked ends, not when the process does.
 func (r *Reaper) fork(stop <-chan struct{}) {
 	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() { // the first thread gets the orphans, see orphans
+		var other sync.WaitGroup
+		other.Go(func() { r.fork(stop) }) // on another one, as we sit on this
+		other.Wait()
+		runtime.UnlockOSThread()
+		return
+	}
 	r.forker.Store(int64(unix.Gettid()))
 	for {
 		select {

@@ -110,8 +110,8 @@ func TestStopOfTheHydra(t *testing.T) {
 	if !r.Stop(p, time.Now().Add(time.Second)) {
 		t.Error("want SIGKILL")
 	}
-	if seen := rest(t, lines); len(seen) == 0 {
-		t.Error("it never grew")
+	if seen := rest(t, lines); len(seen) != 1 || seen[0] != "grown <nil>" {
+		t.Errorf("want it to grow, have %q", seen)
 	}
 }
 
