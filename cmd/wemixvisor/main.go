@@ -4,8 +4,6 @@
 package main
 
 import (
-	_ "github.com/wemix/wemixvisor/reaper/signals" // first: a signal before its init would end us
-
 	"context"
 	"errors"
 	"flag"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	stderr := reaper.NewWriter(os.Stderr)
 	defer background(stderr.Run)() // last words after everything else
 	logger := newLogger(s, stderr)
+	stdlog.SetOutput(log.NewStdlibAdapter(level.Debug(logger))) // libraries must not block us on stderr either
 	for _, name := range s.warnings {
 		level.Warn(logger).Log("msg", "unknown variable; it sets nothing", "name", name)
 	}
@@ -85,9 +87,6 @@ func run(_ context.Context, s *settings, args []string) error {
 		PeersEvery: s.healthCheckInterval,
 		Logger:     log.With(logger, "component", "chain"),
 		OnFacts:    prober.SetFacts,
-		OnAlarm: func(what string) {
-			level.Error(logger).Log("msg", "the node's identity changed", "what", what)
-		},
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
