@@ -88,7 +88,12 @@ func TestPeopleStopAndStartTheNodeWhilePID1Stays(t *testing.T) {
 	if _, out := b.command("status", "--json"); !strings.Contains(out, "--identity=second") {
 		t.Fatalf("want the new arguments, have %s", out)
 	}
-	b.ready()
+	// RPC answers before geth catches TERM; a new block comes after that.
+	height, _ := b.metric("wemixvisor_node_height")
+	b.until("a new block", 30*time.Second, func() bool {
+		now, _ := b.metric("wemixvisor_node_height")
+		return now > height
+	})
 	if want, have := 0, b.stop(); want != have {
 		t.Fatalf("want exit code %d, have %d", want, have)
 	}

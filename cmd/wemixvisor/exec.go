@@ -57,7 +57,7 @@ func execute(ctx context.Context, s *settings, args []string) error {
 	}
 	defer background(fw.Run)()
 
-	deadline := time.Now().Add(s.shutdownGrace)
+	var deadline time.Time
 	select {
 	case <-p.Done():
 		deadline = time.Now().Add(s.shutdownGrace)

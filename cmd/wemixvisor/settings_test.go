@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// every is the table of settings: a value that is not the default, for each.
+var every = map[string]string{
+	"control-socket": "/tmp/x.sock", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
+	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
+	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
+	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",
+	"ready-min-peers": "2", "restart-on-failure": "false", "restart-window": "2m", "rpc-address": "x.ipc",
+	"shutdown-grace": "5m", "signal-map": "HUP=0",
+}
+
+func TestEverySettingIsAFlagAVariableAndAKey(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	r := &reader{set: flag.NewFlagSet("", flag.ContinueOnError)}
+	r.define(&settings{})
+	r.set.VisitAll(func(f *flag.Flag) {
+		if f.Name == "config" {
+			return
+		}
+		text, ok := every[f.Name]
+		if !ok {
+			t.Errorf("%s is missing in this test's table", f.Name)
+			return
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			plain := *must(t)
+			byFlag := must(t, "--"+f.Name+"="+text)
+			file := filepath.Join(t.TempDir(), "config.toml")
+			if err := os.WriteFile(file, []byte(f.Name+" = \""+text+"\"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			byFile := must(t, "--config="+file)
+			byFile.config = ""
+			t.Setenv(envName(f.Name), text)
+			byEnv := must(t)
+			if same(plain, *byFlag) {
+				t.Errorf("the flag sets nothing")
+			}
+			if !same(*byFlag, *byEnv) || !same(*byFlag, *byFile) {
+				t.Errorf("want the same from all three, have\n%+v\n%+v\n%+v", *byFlag, *byEnv, *byFile)
+			}
+		})
+	})
+}
+
+func same(a, b settings) bool {
+	maps := a.signalMap.String() == b.signalMap.String()
+	a.signalMap, b.signalMap, a.warnings, b.warnings = nil, nil, nil, nil
+	return maps && reflect.DeepEqual(a, b)
+}
+
+func must(t *testing.T, args ...string) *settings {
+	t.Helper()
+	s, _, err := parse(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestPrecedenceIsFlagEnvironmentFileDefault(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("DAEMON_HOME", home)
+	if err := os.MkdirAll(filepath.Join(home, "wemixvisor"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "wemixvisor", "config.toml"), []byte("shutdown-grace = \"1m\"\nmax-restarts = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if want, have := time.Minute, must(t).shutdownGrace; want != have {
+		t.Fatalf("file: want %s, have %s", want, have)
+	}
+	t.Setenv("DAEMON_SHUTDOWN_GRACE", "2m")
+	if want, have := 2*time.Minute, must(t).shutdownGrace; want != have {
+		t.Fatalf("environment: want %s, have %s", want, have)
+	}
+	if want, have := 3*time.Minute, must(t, "--shutdown-grace", "3m").shutdownGrace; want != have {
+		t.Fatalf("flag: want %s, have %s", want, have)
+	}
+	t.Setenv("DAEMON_SHUTDOWN_GRACE", "")
+	if want, have := time.Minute, must(t).shutdownGrace; want != have {
+		t.Fatalf("an empty variable: want %s, have %s", want, have)
+	}
+}
+
+func TestAllMistakesAreReportedTogether(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte("no-such-key = 1\nlog-level = \"loud\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DAEMON_SHUTDOWN_GRACE", "soon")
+	t.Setenv("DAEMON_RESTART_ON_FAILURE", "yes")
+	_, _, err := parse([]string{"--config", file, "--max-restarts=-1"})
+	var usage usageError
+	if !errors.As(err, &usage) {
+		t.Fatalf("want a usage error, have %v", err)
+	}
+	for _, word := range []string{"no-such-key", "loud", "soon", "yes", "-1"} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("want %q named, have %v", word, err)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("want one line, have %v", err)
+	}
+}
+
+func TestUnknownVariablesAreNamed(t *testing.T) {
+	t.Parallel()
+	have := strangers([]string{"DAEMON_HOME=/x", "DAEMON_SHUTDOWN_GRASE=1s", "PATH=/"})
+	if len(have) != 1 || have[0] != "DAEMON_SHUTDOWN_GRASE" {
+		t.Fatalf("want the typo alone, have %v", have)
+	}
+}
+
+func TestReadmeListsEverySetting(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{set: flag.NewFlagSet("", flag.ContinueOnError)}
+	r.define(&settings{})
+	r.set.VisitAll(func(f *flag.Flag) {
+		_, usage := flag.UnquoteUsage(f)
+		row := "| `" + f.Name + "` | `" + envName(f.Name) + "` | "
+		if f.DefValue != "" {
+			row += "`" + f.DefValue + "` "
+		}
+		row += "| " + usage + " |"
+		if !strings.Contains(string(b), row) {
+			t.Errorf("README lacks the row:\n%s", row)
+		}
+	})
+}
+
+func FuzzConfigurationFile(f *testing.F) {
+	f.Add("shutdown-grace = \"1m\"\n")
+	f.Add("a = [1,\n[b]\nc = 2")
+	f.Fuzz(func(t *testing.T, text string) {
+		file := filepath.Join(t.TempDir(), "config.toml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := parse([]string{"--home=/h", "--config=" + file}); err != nil && exitCode(err) != exitUsage {
+			t.Fatalf("want a usage error, have %v", err)
+		}
+	})
+}

@@ -1,0 +1,170 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wemix/wemixvisor/reaper"
+)
+
+// binary makes an executable that says word.
+func binary(t *testing.T, word string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "node")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\necho "+word+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func content(t *testing.T, h Home) string {
+	t.Helper()
+	file, err := h.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestEmptyVolumeIsSeededOnce(t *testing.T) {
+	t.Parallel()
+	h := Home{Root: t.TempDir(), Name: "wemixd"}
+	if err := h.Check(""); !errors.Is(err, reaper.ErrNotFound) {
+		t.Fatalf("want not found, have %v", err)
+	}
+	if entries, _ := os.ReadDir(h.Root); len(entries) != 0 {
+		t.Fatalf("want nothing left behind, have %v", entries)
+	}
+	if err := h.Prepare(binary(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	if want, have := "#!/bin/sh\necho one\n", content(t, h); want != have {
+		t.Fatalf("want %q, have %q", want, have)
+	}
+	if err := h.Prepare(binary(t, "two")); err != nil {
+		t.Fatal(err)
+	}
+	if want, have := "#!/bin/sh\necho one\n", content(t, h); want != have {
+		t.Fatalf("want the first binary kept, have %q", have)
+	}
+	if want, have := "genesis", h.Current(); want != have {
+		t.Fatalf("want current %q, have %q", want, have)
+	}
+}
+
+func TestLinkIsRelative(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	h := Home{Root: filepath.Join(root, "a"), Name: "wemixd"}
+	if err := h.Prepare(binary(t, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(h.Root, filepath.Join(root, "b")); err != nil {
+		t.Fatal(err)
+	}
+	content(t, Home{Root: filepath.Join(root, "b"), Name: "wemixd"}) // a volume may be mounted elsewhere
+}
+
+func TestMissingLinkBesideUpgradesIsNotGuessed(t *testing.T) {
+	t.Parallel()
+	h := Home{Root: t.TempDir(), Name: "wemixd"}
+	if err := os.MkdirAll(filepath.Join(h.Dir(), "upgrades", "v2", "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Prepare(binary(t, "old")); err == nil || h.LaidOut() {
+		t.Fatalf("want an error and no link, have %v", err)
+	}
+}
+
+func TestImportKeepsWhatCosmovisorUsed(t *testing.T) {
+	t.Parallel()
+	theirs := filepath.Join(t.TempDir(), "cosmovisor")
+	for folder, word := range map[string]string{"genesis": "old", "upgrades/v2": "new"} {
+		bin := filepath.Join(theirs, folder, "bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(bin, "wemixd"), []byte(word), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(theirs, "upgrades", "v3"), 0o755); err != nil { // to come
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(theirs, "upgrades", "v2"), filepath.Join(theirs, "current")); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{theirs, filepath.Dir(theirs)} {
+		h := Home{Root: t.TempDir(), Name: "wemixd"}
+		for range 2 { // idempotent
+			if err := h.Import(from); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want, have := "new", content(t, h); want != have {
+			t.Fatalf("want %q, have %q", want, have)
+		}
+		if want, have := "v2", h.Current(); want != have {
+			t.Fatalf("want current %q, have %q", want, have)
+		}
+	}
+}
+
+func TestSecondSupervisorWaitsThenIsRefused(t *testing.T) {
+	t.Parallel()
+	h := Home{Root: t.TempDir(), Name: "wemixd"}
+	first, err := h.Lock(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Lock(context.Background(), 10*time.Millisecond); !errors.Is(err, ErrLocked) {
+		t.Fatalf("want ErrLocked, have %v", err)
+	}
+	first.Close()
+	second, err := h.Lock(context.Background(), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+}
+
+func TestHoldsSeesALockBelowTheDataDirectory(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	pgid := syscall.Getpgrp()
+	if Holds(pgid, data) {
+		t.Fatal("want no lock seen, have one")
+	}
+	if err := os.Mkdir(filepath.Join(data, "geth"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(data, "geth", "LOCK"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !Holds(pgid, data) {
+		t.Fatal("want the lock seen")
+	}
+}
+
+func TestValidName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"v2.0.0": true, "image-1.2_x+y": true, "": false, ".v2": false, "-v2": false, "a/b": false, "é": false,
+		string(make([]byte, 129)): false,
+	} {
+		if have := ValidName(name) == nil; want != have {
+			t.Errorf("%q: want %v, have %v", name, want, have)
+		}
+	}
+}
