@@ -84,6 +84,7 @@ type node struct {
 	proc  *reaper.Process
 	pipes *pipes
 	ooms  int64 // the kernel's count when it was started
+	wrote int64 // where its output begins in the tail
 }
 
 type request struct {
@@ -252,6 +253,7 @@ func (s *Supervisor) start(ctx context.Context) error {
 		return err
 	}
 	n := &node{ooms: oomKills()}
+	_, n.wrote = s.tail.Lines(0)
 	if n.pipes, err = s.output.open(); err != nil {
 		s.hold(err.Error())
 		return err
@@ -335,7 +337,7 @@ func (s *Supervisor) settle(reason string, asked bool) Ended {
 		Asked:  asked,
 		Killed: killed,
 		OOM:    exit.Signal == syscall.SIGKILL && !killed && oomKills() > n.ooms,
-		Words:  s.tail.Word(),
+		Words:  s.tail.Word(n.wrote),
 	}
 	s.publish(func(st *Status) { st.Pid, st.Started, st.Last = 0, time.Time{}, &end })
 	logger := log.With(s.logger, "exit", exit, "took", time.Since(began).Round(time.Millisecond), "uptime", end.Uptime.Round(time.Millisecond))

@@ -68,10 +68,11 @@ func (t *Tail) Lines(n int) (text []byte, next int64) {
 	return bytes.Clone(kept[start:]), t.end
 }
 
-// Word returns the last line that says something, at most 300 characters of
-// it, without control characters: it goes into one line of our own log.
-func (t *Tail) Word() string {
-	text, _ := t.Lines(10)
+// Word returns the last line that says something and was written from offset
+// on, at most 300 characters of it, without control characters: it goes into
+// one line of our own log.
+func (t *Tail) Word(offset int64) string {
+	text, _, _ := t.From(offset)
 	lines := strings.Split(string(text), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(strings.Map(func(r rune) rune {
