@@ -17,7 +17,8 @@ import (
 type Change struct {
 	Kind, Name string
 
-	// Apply runs while nobody of the node's generation is alive.
+	// Apply runs while nobody of the node's generation is alive; nil does
+	// nothing.
 	Apply func(ctx context.Context) error
 	// Confirm runs beside the started node; nil confirms at once. Its context
 	// ends with ErrExited as cause when the node exits.
@@ -51,9 +52,14 @@ func (s *Supervisor) change(ctx context.Context, c Change) error {
 	stage("stopping")
 	s.stop(c.Kind)
 	err := func() error {
-		stage("applying")
-		if err := s.wait(func() error { return c.Apply(ctx) }); err != nil {
-			return err
+		if ctx.Err() != nil { // the stop took its time
+			return ctx.Err()
+		}
+		if c.Apply != nil {
+			stage("applying")
+			if err := s.wait(func() error { return c.Apply(ctx) }); err != nil {
+				return err
+			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -298,3 +298,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+func (g *rig) remove(name string) {
+	g.t.Helper()
+	g.must(os.Remove(filepath.Join(g.dir, name)))
+}

@@ -37,7 +37,8 @@ func ParseSignalMap(text string) (SignalMap, error) {
 		if err != nil {
 			return nil, fmt.Errorf("signal map: %w", err)
 		}
-		if from == syscall.SIGKILL || from == syscall.SIGSTOP || from == syscall.SIGCHLD || from == syscall.SIGURG {
+		switch from {
+		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPROF, 32, 33, rtmin:
 			return nil, fmt.Errorf("signal map: %s cannot be caught or is ours", SignalName(from))
 		}
 		var to syscall.Signal

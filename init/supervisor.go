@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/go-kit/log"
@@ -311,9 +310,10 @@ func (s *Supervisor) hold(reason string) {
 func (s *Supervisor) settle(reason string, asked bool) Ended {
 	n := s.node
 	began := time.Now()
+	byItself := false
 	select {
 	case <-n.proc.Done():
-		asked = false // it was faster than our request
+		byItself, asked = true, false // maybe it was faster than our request
 	default:
 	}
 	s.publish(func(st *Status) { st.State, st.Reason = Stopping, reason })
@@ -329,14 +329,14 @@ func (s *Supervisor) settle(reason string, asked bool) Ended {
 	s.proc.Store(nil)
 	s.node = nil
 
-	exit := n.proc.Exit()
+	exit := n.proc.Exit() // 137 is also what a script ends with whose program was killed
 	end := Ended{
 		Exit:   exit,
 		At:     time.Now(),
 		Uptime: time.Since(n.proc.Started),
 		Asked:  asked,
 		Killed: killed,
-		OOM:    exit.Signal == syscall.SIGKILL && !killed && oomKills() > n.ooms,
+		OOM:    exit.Status() == 137 && (byItself || !killed) && oomKills() > n.ooms,
 		Words:  s.tail.Word(n.wrote),
 	}
 	s.publish(func(st *Status) { st.Pid, st.Started, st.Last = 0, time.Time{}, &end })
