@@ -5,11 +5,15 @@ package e2e
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	tc "github.com/testcontainers/testcontainers-go"
 )
 
@@ -151,5 +155,46 @@ func TestImageWithoutANodeSaysSo(t *testing.T) {
 	}
 	if logs := b.logs(); !strings.Contains(logs, "wemixd") {
 		t.Fatalf("want the missing binary named, have %s", logs)
+	}
+}
+
+func TestPlainVolumeIsTakenOverAsItIs(t *testing.T) {
+	t.Parallel()
+	volume := func(name string) tc.CustomizeRequestOption {
+		return tc.WithHostConfigModifier(func(h *container.HostConfig) { h.Binds = []string{name + ":/data"} })
+	}
+	name := "wemixvisor-e2e-plain-" + strconv.Itoa(os.Getpid())
+	t.Cleanup(func() { _ = exec.Command("docker", "volume", "rm", "-f", name).Run() })
+
+	plain := launch(t, image, append([]string{"exec", "wemixd"}, develop[1:]...), volume(name))
+	plain.until("a block", time.Minute, func() bool { return strings.Contains(plain.logs(), "Chain head was updated") })
+	if want, have := 0, plain.stop(); want != have {
+		t.Fatalf("want exit code %d, have %d\n%s", want, have, plain.logs())
+	}
+
+	b := launch(t, image, develop, volume(name))
+	b.ready()
+	if logs := b.logs(); strings.Contains(logs, "Unclean shutdown") || strings.Contains(logs, "Writing default") {
+		t.Fatalf("want the volume as it was\n%s", logs)
+	}
+	b.stop()
+}
+
+func TestNodeInAnotherFolderIsNoticed(t *testing.T) {
+	t.Parallel()
+	args := append([]string{}, develop...)
+	args[1] = "--datadir=/data/elsewhere"
+	b := launch(t, image, args)
+	b.until("the warning", time.Minute, func() bool { return strings.Contains(b.logs(), "holds no LOCK below data-dir") })
+}
+
+func TestCosmovisorHabitGetsAHint(t *testing.T) {
+	t.Parallel()
+	b := launch(t, image, []string{"run", "start"}, tc.WithEnv(map[string]string{"DAEMON_MAX_RESTARTS": "0"}))
+	if b.code() == 0 {
+		t.Fatal("want a failure, have 0")
+	}
+	if logs := b.logs(); !strings.Contains(logs, "no command start") {
+		t.Fatalf("want a hint\n%s", logs)
 	}
 }

@@ -51,16 +51,39 @@ func NewServer(cfg Config) *Server {
 	s.mux.HandleFunc("POST /api/v1/node/start", s.start)
 	s.mux.HandleFunc("POST /api/v1/node/stop", s.stop)
 	s.mux.HandleFunc("POST /api/v1/node/restart", s.restart)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "not_found", fmt.Errorf("no such route: %s %s", r.Method, r.URL.Path))
-	})
 	return s
 }
+
+// ServeHTTP routes a request; one without a route is refused like any other.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := s.mux.Handler(r); pattern != "" {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	no := unrouted{header: w.Header()}
+	s.mux.ServeHTTP(&no, r) // it tells a wrong verb from a wrong path, and says what is allowed
+	code := map[int]string{http.StatusMethodNotAllowed: "method_not_allowed"}[no.status]
+	if code == "" {
+		no.status, code = http.StatusNotFound, "not_found"
+	}
+	w.Header().Del("Content-Length")
+	refuse(w, no.status, code, fmt.Errorf("no such route: %s %s", r.Method, r.URL.Path))
+}
+
+// unrouted keeps the status of an answer and drops its text.
+type unrouted struct {
+	header http.Header
+	status int
+}
+
+func (u *unrouted) Header() http.Header         { return u.header }
+func (u *unrouted) WriteHeader(status int)      { u.status = status }
+func (u *unrouted) Write(p []byte) (int, error) { return len(p), nil }
 
 // Serve answers on ln until ctx is done and closed is closed: status must
 // answer while the node takes its grace.
 func (s *Server) Serve(ctx context.Context, ln net.Listener, closed <-chan struct{}) error {
-	srv := &http.Server{Handler: s.mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }() // ends with Shutdown or Close
 	select {
