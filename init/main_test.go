@@ -74,11 +74,14 @@ func execute() {
 	os.Exit(p.Exit().Status())
 }
 
-// count prints each signal it gets.
+// count prints each signal it gets and ends with the last one there is.
 func count() {
 	fmt.Println("ready")
 	for s := range signals.C {
 		fmt.Println(int(s.(syscall.Signal)))
+		if s == syscall.Signal(rtmax) {
+			os.Exit(5)
+		}
 	}
 }
 
