@@ -67,7 +67,7 @@ func TestChange(t *testing.T) {
 			var g *rig
 			g = newRig(t, oldNode, nil)
 			g.says("old", 1)
-			old := g.Status().Pid
+			old := g.is(Running).Pid
 			confirm := tc.confirm
 			if tc.name == "exits, and was confirmed" {
 				confirm = func(ctx context.Context) error {

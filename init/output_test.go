@@ -100,9 +100,7 @@ func TestClosedStdoutDoesNotHurt(t *testing.T) {
 	read.Close()
 	g := newRig(t, "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done; echo done; exec sleep 1000", func(c *Config) { c.Stdout = write })
 	g.says("done\n", 1)
-	if st := g.Status(); st.State != Running {
-		t.Errorf("have %+v", st)
-	}
+	g.is(Running)
 	g.must(g.Stop(context.Background()))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -124,9 +122,7 @@ func TestStuckReader(t *testing.T) {
 	_ = unix.SetNonblock(fd, false)
 	g := newRig(t, "while :; do echo line; done", func(c *Config) { c.Stdout = write })
 	g.says("line\n", 1)
-	if st := g.Status(); st.State != Running {
-		t.Errorf("have %+v", st)
-	}
+	g.is(Running)
 	began := time.Now()
 	g.must(g.Stop(context.Background()))
 	if took := time.Since(began); took > 8*time.Second {

@@ -124,7 +124,7 @@ func TestStopAndStart(t *testing.T) {
 	g := newRig(t, patient, func(c *Config) { c.Args = []string{"--first", "a b"} })
 	g.says("ready --first a b\n", 1)
 	g.wants(g.Start(ctx, nil), ErrRunning)
-	pid := g.Status().Pid
+	pid := g.is(Running).Pid
 
 	g.must(g.Stop(ctx))
 	if alive(pid) {

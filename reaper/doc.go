@@ -12,9 +12,10 @@
 //
 // Orphans become our children because we are PID 1, or else a child subreaper
 // (PR_SET_CHILD_SUBREAPER in prctl(2)). So "everybody the node left behind" is
-// "every child we have that is no other registered process, and what is below
-// it", which is what [Reaper.Stop] ends.
+// "every orphan we have that is not in the group of another process of ours,
+// and what is below it", which is what [Reaper.Stop] ends.
 //
 // kill(2) and wait4(2) happen under one mutex: a process identifier that we
-// have not collected cannot be reused, hence a signal never hits a stranger.
+// have not collected cannot be reused, hence a signal never hits a stranger. One
+// that was collected can: a [Process] is never looked up by its number alone.
 package reaper

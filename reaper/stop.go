@@ -12,7 +12,7 @@ import (
 const rescan = 250 * time.Millisecond
 
 // Stop ends the generation of p: its process group and every orphan below us
-// that no other registered process leads. They get SIGTERM once (and SIGCONT:
+// that is not in the group of another process of ours. They get SIGTERM once (and SIGCONT:
 // a stopped process would keep it pending), then have until deadline, then get
 // SIGKILL until nobody is left. It returns as soon as nobody is left, and
 // whether SIGKILL was needed. A p that has ended already may still have left

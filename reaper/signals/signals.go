@@ -39,7 +39,8 @@ func Default() {
 }
 
 // all lists what Go lets a program catch: SIGKILL and SIGSTOP cannot be caught,
-// SIGURG and SIGPROF belong to the Go runtime, 32 to 34 to the C library.
+// SIGURG and SIGPROF belong to the Go runtime, 32 to 34 to the C library. (And
+// SIGPIPE stays lost when our parent ignored it: the runtime goes on with that.)
 func all() []os.Signal {
 	var list []os.Signal
 	for n := syscall.Signal(1); n <= 64; n++ {
