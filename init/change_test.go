@@ -64,8 +64,7 @@ func TestChange(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var s steps
-			var g *rig
-			g = newRig(t, oldNode, nil)
+			g := newRig(t, oldNode, nil)
 			g.says("old", 1)
 			old := g.is(Running).Pid
 			confirm := tc.confirm

@@ -26,8 +26,11 @@ func TestEverySignalArrives(t *testing.T) {
 				cmd.Env = append(os.Environ(), role+"=init", "SUPERVISOR_TEST_MAP="+signalMap)
 				cmd.Stderr = os.Stderr
 				if as == "PID 1" {
-					if probe := (&exec.Cmd{Path: "/bin/true", SysProcAttr: freshPids()}); probe.Run() != nil {
-						t.Skip("NO PID NAMESPACE HERE")
+					probe := exec.Command(os.Args[0], "/bin/true")
+					probe.Env = append(os.Environ(), role+"=init")
+					probe.SysProcAttr = freshPids()
+					if err := probe.Run(); err != nil {
+						t.Skipf("NO PID NAMESPACE HERE: %v", err)
 					}
 					cmd.SysProcAttr = freshPids()
 				}
