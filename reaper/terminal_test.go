@@ -96,8 +96,11 @@ func inits(t *testing.T, test func(t *testing.T, attr syscall.SysProcAttr)) {
 		if os.Getpid() == 1 {
 			t.Skip("seen from outside already")
 		}
-		if cmd := (&exec.Cmd{Path: "/bin/true", SysProcAttr: freshPids()}); cmd.Run() != nil {
-			t.Skip("NO PID NAMESPACE HERE")
+		probe := exec.Command(os.Args[0], "true")
+		probe.Env = append(os.Environ(), role+"=exec")
+		probe.SysProcAttr = freshPids()
+		if err := probe.Run(); err != nil {
+			t.Skipf("NO PID NAMESPACE HERE: %v", err)
 		}
 		test(t, *freshPids())
 	})
@@ -215,7 +218,7 @@ func TestInitWithoutATerminal(t *testing.T) {
 		}
 		for program, want := range map[string]int{"/absent": 127, "absent": 127, "/": 126, "/dev/null": 126} {
 			cmd := exec.Command(os.Args[0], program)
-			cmd.Env = append(os.Environ(), role+"=exec")
+			cmd.Env = append(os.Environ(), role+"=exec", "PATH=/bin:/usr/bin")
 			cmd.SysProcAttr = &attr
 			if _ = cmd.Run(); cmd.ProcessState.ExitCode() != want {
 				t.Errorf("%s: want %d, have %v", program, want, cmd.ProcessState)
