@@ -188,9 +188,19 @@ $(NODE):
 $(SIGNER):
 	$(call go_install,github.com/ethereum/go-ethereum/cmd/geth@$(GETH_CLIQUE),-checklinkname=0)
 
-# The three signers' data before their first start.
+# The three signers' data before their first start: the genesis block, and one that
+# signer1 sealed. Started all at once on the genesis block alone, each may seal the
+# next before it knows the others, and then all wait for each other for ever; on
+# this one there is always one who has not signed last.
 $(CACHE)/genesis: e2e/network/genesis.json | $(SIGNER)
 	@rm -rf $@
-	@$(SIGNER) init --datadir $@ $< 2>$@.log || { cat $@.log; exit 1; }
-	@rm -rf $@.log $@/keystore $@/geth/nodekey # the same for all three: unused
+	@network=e2e/network; account=$$(ls $$network/signer1/keystore | sed 's/.*--//'); { \
+		$(SIGNER) init --datadir $@ $< && \
+		timeout 60 $(SIGNER) --datadir $@ --networkid 77077 --syncmode full --gcmode archive \
+			--nodiscover --nat none --maxpeers 0 --port 0 --authrpc.port 0 --ipcdisable \
+			--keystore $$network/signer1/keystore --password $$network/password --unlock $$account \
+			--mine --miner.etherbase $$account \
+			--exec 'while (eth.blockNumber < 1) admin.sleep(0.1)' console; \
+	} >$@.log 2>&1 || { cat $@.log; exit 1; }
+	@rm -rf $@.log $@/keystore $@/history $@/geth/nodekey $@/geth/jwtsecret
 	@touch $@
