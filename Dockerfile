@@ -34,8 +34,8 @@ LABEL org.opencontainers.image.title="wemixvisor with geth" \
 FROM wemixvisor AS signer
 COPY .cache/image/geth-clique /usr/local/bin/wemixd
 COPY .cache/image/network/ /network/
-# The first block, written by geth init: a fresh volume starts out with it, and
-# nothing has to run before the node.
+# The first blocks: a fresh volume starts out with them, and nothing has to run
+# before the node.
 COPY --chown=65532:65532 .cache/image/genesis/ /data/data/
 EXPOSE 8545 8546 30303
 LABEL org.opencontainers.image.title="wemixvisor with a signer of a throw-away network" \
