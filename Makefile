@@ -89,7 +89,7 @@ test: unit e2e ## run all tests
 
 unit:
 	$(if $(RACE),,@echo "=== no C compiler (apt-get install gcc libc6-dev): WITHOUT THE RACE DETECTOR ===")
-	$(GO) test $(RACE) -timeout 15m ./...
+	$(GO) test $(RACE) -tags failpoint -timeout 15m ./...
 
 # Where no Docker engine answers the tests skip; under CI=true they fail.
 e2e: build ## run the end-to-end tests alone
@@ -97,7 +97,7 @@ e2e: build ## run the end-to-end tests alone
 	$(GO) test $(RACE) -tags e2e -timeout 20m -count=1 ./e2e
 
 test-long: test ## also: the unit tests ten times, and every fuzz target for FUZZTIME
-	$(GO) test $(RACE) -timeout 60m -count=10 ./...
+	$(GO) test $(RACE) -tags failpoint -timeout 60m -count=10 ./...
 	@for package in $$($(GO) list ./...); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			$(GO) test -run '^$$' -fuzz "^$$fuzz\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
@@ -157,7 +157,8 @@ fmt: $(LINTER) ## format the code
 
 lint: $(LINTER) ## check the format and the rules of the house
 	$(LINTER) fmt --diff
-	$(GO) vet -tags e2e ./...
+	$(GO) vet -tags e2e,failpoint ./...
+	$(GO) vet ./backup/failpoint
 	$(LINTER) run
 
 ci-test: ## what CI runs

@@ -1,0 +1,6 @@
+//go:build !failpoint
+
+package failpoint
+
+// At marks the moment called name.
+func At(string) {}
