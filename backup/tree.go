@@ -22,8 +22,9 @@ type Tree struct {
 	Own  []string // absolute paths: home's wemixvisor/, the repository
 }
 
-// Excluded is what a walk left out, and why. Loss means that it may be data of
-// the node: what lies behind a mount or outside the tree.
+// Excluded is what a walk left out, and why. Its path is for people and JSON:
+// bytes that are not UTF-8 are written %XX. Loss means that it may be data of the
+// node: what lies behind a mount or outside the tree.
 type Excluded struct {
 	Path string `json:"path"`
 	Why  string `json:"why"`
@@ -126,17 +127,17 @@ func (t Tree) excludes(at string, d dirent, class Class, m mounts) *Excluded {
 	full := t.at(at)
 	switch {
 	case t.own(full):
-		return &Excluded{Path: at, Why: whyOwn}
+		return &Excluded{Path: escapeName(at), Why: whyOwn}
 	case m[full]:
-		return &Excluded{Path: at, Why: whyMount, Loss: class != Keep && class != Skip}
+		return &Excluded{Path: escapeName(at), Why: whyMount, Loss: class != Keep && class != Skip}
 	case class != Skip:
 		return nil
 	case d.kind == fs.ModeDir:
-		return &Excluded{Path: at, Why: whyFsck}
+		return &Excluded{Path: escapeName(at), Why: whyFsck}
 	case d.kind == 0 && path.Ext(d.name) != ".ipc":
-		return &Excluded{Path: at, Why: whyLock}
+		return &Excluded{Path: escapeName(at), Why: whyLock}
 	}
-	return &Excluded{Path: at, Why: whySkip}
+	return &Excluded{Path: escapeName(at), Why: whySkip}
 }
 
 // leads says so if a symlink leads to something outside the tree.
@@ -145,7 +146,7 @@ func (t Tree) leads(at, target string, class Class) *Excluded {
 	if err != nil || to == t.Root || strings.HasPrefix(to, t.Root+"/") && !t.own(to) {
 		return nil // dangling, or inside
 	}
-	return &Excluded{Path: at, Why: "a symlink that leads out of the data directory, to " + target, Loss: class != Keep && class != Skip}
+	return &Excluded{Path: escapeName(at), Why: "a symlink that leads out of the data directory, to " + target, Loss: class != Keep && class != Skip}
 }
 
 func (t Tree) own(full string) bool {

@@ -150,3 +150,16 @@ func TestSequenceDecidesWhenTheClockGoesBack(t *testing.T) {
 		}
 	}
 }
+
+func FuzzNamesSurviveJSON(f *testing.F) {
+	for _, s := range []string{"", "a/b", "100%", "\xff\n", "%FF", "\u00e9\xe9"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		escaped := escapeName(name)
+		if have, err := unescapeName(escaped); err != nil || have != name {
+			t.Fatalf("want %q, have %q, %v", name, have, err)
+		}
+		_, _ = unescapeName(name) // whatever it holds, no panic
+	})
+}

@@ -1,0 +1,42 @@
+package backup
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// syncDir makes the names in dir durable: a rename is on disk only when its
+// directory is, fsync(2).
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeJSON puts v into file, whole and durable, or leaves what is there.
+func writeJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	if err := renameio.WriteFile(file, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return syncDir(filepath.Dir(file))
+}
+
+// exists reports whether there is an entry at path, be it a dangling symlink.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
