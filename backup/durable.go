@@ -2,7 +2,9 @@ package backup
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -36,7 +38,17 @@ func writeJSON(file string, v any) error {
 }
 
 // exists reports whether there is an entry at path, be it a dangling symlink.
+// What cannot be looked at is taken to be there.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// there is exists for whom a guess would not do.
+func there(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
