@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
 // ahead is a whole pass while the node runs, durable when it returns.
@@ -23,6 +25,7 @@ func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error)
 	}
 	w := &pass{draft: d, ledger: ledger, begun: time.Now(), inodes: map[uint64]string{}}
 	err = w.folder(ctx, ".")
+	failpoint.At("backup.prepare-linked")
 	if err == nil {
 		w.excluded = append(w.excluded, d.outside()...)
 		need := w.toCopy
@@ -36,12 +39,14 @@ func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error)
 	if err == nil {
 		err = w.copyAhead(ctx, cfg)
 	}
+	failpoint.At("backup.prepare-copied")
 	if cerr := ledger.close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return nil, spaceError(err)
 	}
+	failpoint.At("backup.prepare-ledger")
 	return w, syncFS(d.dir())
 }
 

@@ -81,7 +81,9 @@ func (d *draft) window(ctx context.Context, cfg SnapshotterConfig, held *locks) 
 		return nil, err
 	}
 	failpoint.At("backup.commit-ledger")
-	return w, w.settle()
+	err = w.settle()
+	failpoint.At("backup.commit-durable")
+	return w, err
 }
 
 // copyNow does the jobs of the window: a few files at once, and beside them the
