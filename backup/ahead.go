@@ -31,7 +31,7 @@ func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error)
 		need := w.toCopy
 		if d.copier.noClone.Load() {
 			for _, j := range w.jobs {
-				need += j.e.Size
+				need += j.e.allocated()
 			}
 		}
 		err = cfg.Floor.Check(d.ours, need)
@@ -67,7 +67,7 @@ func syncFS(dir string) error {
 func (p *pass) copyAhead(ctx context.Context, cfg SnapshotterConfig) error {
 	var total, done int64
 	for _, j := range p.jobs {
-		total += j.e.Size
+		total += j.e.allocated()
 	}
 	p.copier.pace = func(ctx context.Context, n int) error {
 		if cfg.Pace != nil {
@@ -82,7 +82,7 @@ func (p *pass) copyAhead(ctx context.Context, cfg SnapshotterConfig) error {
 		return nil
 	}
 	for _, j := range p.jobs {
-		if err := cfg.Floor.Check(p.ours, j.e.Size); err != nil {
+		if err := cfg.Floor.Check(p.ours, j.e.allocated()); err != nil {
 			return err
 		}
 		at := j.e.Path
@@ -102,7 +102,7 @@ func (p *pass) copyAhead(ctx context.Context, cfg SnapshotterConfig) error {
 		if err != nil {
 			return err
 		}
-		p.staged += j.e.Size
+		p.staged += j.e.allocated()
 	}
 	return nil
 }

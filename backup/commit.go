@@ -90,8 +90,12 @@ func (d *draft) window(ctx context.Context, cfg SnapshotterConfig, held *locks) 
 // tails of those that were staged.
 func (p *pass) copyNow(ctx context.Context, cfg SnapshotterConfig) error {
 	for _, j := range p.jobs {
-		if p.toCopy += j.e.Size; j.stage {
-			p.toCopy -= p.sources[j.e.Path].size
+		switch known, staged := p.sources[j.e.Path]; {
+		case j.same != "":
+		case j.stage && staged && known.ino == j.e.Ino && known.size <= j.e.Size:
+			p.toCopy += j.e.Size - known.size
+		default:
+			p.toCopy += j.e.allocated()
 		}
 	}
 	if err := cfg.Floor.Check(p.ours, p.toCopy); err != nil {

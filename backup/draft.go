@@ -69,6 +69,7 @@ func (s *Snapshotter) newDraft(ctx context.Context, at *site) (*draft, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(d.mirror("."), 0o700); err != nil {
+		_ = d.erase(ctx)
 		return nil, fmt.Errorf("prepare snapshot: %w", spaceError(err))
 	}
 	d.copier.noClone.Store(!clones(d.dir()))
@@ -148,6 +149,9 @@ func (d *draft) warnings() []string {
 // outside returns the paths of the node's data that are not in the tree.
 func (d *draft) outside() []Excluded {
 	var out []Excluded
+	if d.mounts[d.ours] || d.mounts.below(d.ours) != "" {
+		out = append(out, Excluded{Path: ownFolder, Why: "a mount of its own, out of which nothing can be renamed into the data", Loss: true})
+	}
 	for _, p := range d.external {
 		real, err := filepath.EvalSymlinks(p)
 		if err != nil {

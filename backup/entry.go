@@ -24,6 +24,9 @@ type Entry struct {
 	Target   string // of a symlink
 }
 
+// allocated is the room that a copy of a file takes: holes take none.
+func (e Entry) allocated() int64 { return min(e.Size, e.Blocks*512) }
+
 // lookAt reads one entry; it never follows a symlink.
 func lookAt(root, rel string, class Class) (Entry, error) {
 	full := filepath.Join(root, rel)

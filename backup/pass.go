@@ -204,7 +204,7 @@ func (p *pass) loose(at string, class Class) error {
 		if stage {
 			p.jobs = append(p.jobs, job{e: e, stage: true})
 		} else {
-			p.toCopy += e.Size
+			p.toCopy += e.allocated()
 		}
 		return nil
 	}

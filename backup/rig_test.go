@@ -230,12 +230,21 @@ func appendTo(file, text string) error {
 	return err
 }
 
-func overwrite(file, text string) error {
+func overwrite(file, text string) error { return overwriteAt(file, 0, text) }
+
+func overwriteAt(file string, at int64, text string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = f.WriteAt([]byte(text), 0)
+	_, err = f.WriteAt([]byte(text), at)
 	return err
+}
+
+// unixTime takes the time out of what image says of a folder.
+func unixTime(text string) time.Time {
+	var mode, uid, gid, ns int64
+	_, _ = fmt.Sscanf(text, "%o %d:%d %d", &mode, &uid, &gid, &ns)
+	return time.Unix(0, ns)
 }
