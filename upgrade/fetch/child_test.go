@@ -24,14 +24,7 @@ func TestKilledDownloadIsResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-reached
-	waitFor(t, func() bool {
-		parts, _ := filepath.Glob(filepath.Join(v.cfg.Dir, "*.part"))
-		if len(parts) != 1 {
-			return false
-		}
-		info, err := os.Stat(parts[0])
-		return err == nil && info.Size() == 200_000
-	})
+	v.waitFor(t, 200_000)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	if _, err := v.get(src); err != nil {

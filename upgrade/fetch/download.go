@@ -45,7 +45,7 @@ func (f *Fetcher) download(ctx context.Context, from location, p *partial) error
 		pause = max(pause, again.after)
 		deadline, _ := within.Deadline()
 		if time.Until(deadline) <= pause {
-			return fmt.Errorf("gave up: %d bytes of it came within %s: %w", p.size, f.cfg.Timeout, err)
+			return fmt.Errorf("gave up with %d bytes of it, the next attempt would be past the limit of %s: %w", p.size, f.cfg.Timeout, err)
 		}
 		if f.cfg.OnRetry != nil {
 			f.cfg.OnRetry(err, pause)

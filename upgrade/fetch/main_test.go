@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -177,7 +178,7 @@ func (v volume) get(src Source) (Result, error) {
 // untouched fails when anything is at the destination, or left of the download.
 func (v volume) untouched(t *testing.T, err, want error) {
 	t.Helper()
-	if !isError(err, want) {
+	if !errors.Is(err, want) {
 		t.Errorf("want %v, have %v", want, err)
 	}
 	if err != nil && strings.ContainsRune(err.Error(), '\n') {
