@@ -200,3 +200,37 @@ func TestRedirectTakesNoSecretsAlong(t *testing.T) {
 		t.Errorf("want neither password nor signed query at the next server, have %v", h)
 	}
 }
+
+func TestDribblingServerIsLeftAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	content := program(5000)
+	s := serve(t, content, func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		announce(w, content, 0)
+		for i := range content {
+			select {
+			case <-r.Context().Done():
+				return true
+			case <-time.After(10 * time.Millisecond): // the server's pace
+			}
+			_, _ = w.Write(content[i : i+1])
+			_ = http.NewResponseController(w).Flush()
+		}
+		return true
+	})
+	v := newVolume(t)
+	v.cfg.Timeout = 500 * time.Millisecond
+	begin := time.Now()
+	_, err := v.get(Source{URL: s.URL, Checksum: "sha256:" + sum(content)})
+	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "gave up") || took > 10*time.Second {
+		t.Fatalf("want it given up, have %v after %s", err, took)
+	}
+	s.change(func(s *site) { s.disturb = nil })
+	v.cfg.Timeout = 10 * time.Second
+	if _, err := v.get(Source{URL: s.URL, Checksum: "sha256:" + sum(content)}); err != nil {
+		t.Fatal(err)
+	}
+	v.holds(t, content)
+	if s.requests[len(s.requests)-1].Header.Get("Range") == "" {
+		t.Error("want it to go on from what had come")
+	}
+}

@@ -49,7 +49,7 @@ func (f *Fetcher) attempt(ctx context.Context, from location, p *partial, m *met
 	if err := f.begin(resp, p); err != nil || p.complete() {
 		return err
 	}
-	if err := f.room(p.dir, resp.ContentLength); err != nil {
+	if err := room(p.dir, resp.ContentLength); err != nil {
 		return err
 	}
 	return f.receive(ctx, resp, p, m, idle)

@@ -27,7 +27,7 @@ type Config struct {
 	// system of the destinations. It has no default.
 	Dir string
 
-	MaxBytes int64         // of a download, and of an unpacked binary; 1 GiB
+	MaxBytes int64         // of a download, and of all that it unpacks to; 1 GiB
 	Timeout  time.Duration // of a download with all its retries; 30 minutes
 	Idle     time.Duration // without a byte, then the connection is given up; 30 seconds
 	Backoff  time.Duration // before the first retry, doubling to 30 seconds; 1 second
@@ -35,7 +35,7 @@ type Config struct {
 	AllowHTTP       bool // to other machines too
 	AllowNoChecksum bool // an absent one; a mismatch never
 
-	// Observers, called from within Get.
+	// Observers, called from within Get, and not after it.
 	OnProgress func(Progress)
 	OnRetry    func(why error, wait time.Duration)
 }
@@ -135,11 +135,11 @@ func keeps(err error) bool {
 
 // fill downloads and verifies.
 func (f *Fetcher) fill(ctx context.Context, from location, p *partial) (digest, error) {
-	for {
-		get := f.download
-		if from.url.Scheme == "file" {
-			get = f.copy
-		}
+	get := f.download
+	if from.url.Scheme == "file" {
+		get = f.copy
+	}
+	for again := false; ; again = true {
 		if err := get(ctx, from, p); err != nil {
 			return digest{}, err
 		}
@@ -153,8 +153,8 @@ func (f *Fetcher) fill(ctx context.Context, from location, p *partial) (digest, 
 		}
 		// Of a file put together from pieces, one may have been damaged by a power
 		// cut or changed behind an unchanged validator: that is not the source's
-		// fault. The same in one piece is.
-		if !p.resumed {
+		// fault. The same in one piece is, or a second time.
+		if !p.resumed || again {
 			if what := judge(p.head()); what != nil {
 				return digest{}, fmt.Errorf("%w; %w", err, what)
 			}

@@ -34,7 +34,7 @@ func (f *Fetcher) copy(ctx context.Context, from location, p *partial) error {
 	if err := p.restart(said{}); err != nil {
 		return err
 	}
-	if err := f.room(p.dir, info.Size()); err != nil {
+	if err := room(p.dir, info.Size()); err != nil {
 		return err
 	}
 	p.said.Total = info.Size()
@@ -61,7 +61,7 @@ func (w metered) Write(b []byte) (int, error) {
 
 // room reports early that the disk cannot take need more bytes: a disk that was
 // full for a moment has ended nodes.
-func (f *Fetcher) room(dir string, need int64) error {
+func room(dir string, need int64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return nil // the write will tell

@@ -70,6 +70,7 @@ func open(dir string, from location) (*partial, error) {
 		return nil, err
 	}
 	if err := p.recall(len(from.sums) > 0); err != nil {
+		p.discard()
 		p.close()
 		return nil, err
 	}
@@ -123,9 +124,6 @@ func (p *partial) recall(verifiable bool) error {
 // record beside bytes of another file would join the two.
 func (p *partial) restart(s said) error {
 	if err := p.file.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := p.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	p.size, p.said, p.resumed = 0, s, false

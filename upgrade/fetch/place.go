@@ -73,7 +73,7 @@ func (f *Fetcher) extract(ctx context.Context, k kind, p *partial, name, to stri
 	hash := sha256.New()
 	u := &unpacking{
 		name: name, limit: f.cfg.MaxBytes, to: io.MultiWriter(out, hash),
-		begin: func(size int64) error { return f.room(p.dir, size) },
+		begin: func(size int64) error { return room(p.dir, size) },
 	}
 	if err := u.unpack(ctx, k, p.file, p.size); err != nil {
 		return "", 0, err

@@ -332,3 +332,17 @@ func TestLengthThatNobodyTold(t *testing.T) {
 		v.holds(t, content)
 	}
 }
+
+func TestBrokenPromiseInPiecesIsTriedTwice(t *testing.T) {
+	t.Parallel()
+	content := program(10_000)
+	s := serve(t, content, func(n int, w http.ResponseWriter, r *http.Request) bool {
+		return n%2 == 1 && cut(content, 1000)(1, w, r)
+	})
+	v := newVolume(t)
+	_, err := v.get(Source{URL: s.URL, Checksum: "sha256:" + sum(nil)})
+	v.untouched(t, err, ErrChecksum)
+	if want, have := ",bytes=1000-,,bytes=1000-", s.ranges(); want != have {
+		t.Errorf("want ranges %q, have %q", want, have)
+	}
+}
