@@ -23,9 +23,9 @@ type Change struct {
 	// Confirm runs beside the started node; nil confirms at once. Its context
 	// ends with ErrExited as cause when the node exits.
 	Confirm func(ctx context.Context) error
-	// Revert runs, node down, after Apply, the start or Confirm failed; nil
-	// does nothing. When it fails, the node is held down.
-	Revert func(ctx context.Context) error
+	// Revert runs, node down, after Apply, the start or Confirm failed, and is
+	// told with what; nil does nothing. When it fails, the node is held down.
+	Revert func(ctx context.Context, why error) error
 
 	// Over is called from the supervisor's loop when the change has ended, with
 	// what Change returns; it must not block. Who hands a change out by
@@ -126,7 +126,7 @@ func (s *Supervisor) change(ctx context.Context, c Change) (err error) {
 	stage("reverting")
 	s.stop(c.Kind + " failed")
 	if c.Revert != nil {
-		if rerr := s.wait(func() error { return c.Revert(ctx) }); rerr != nil {
+		if rerr := s.wait(func() error { return c.Revert(ctx, err) }); rerr != nil {
 			reason := fmt.Sprintf("%s failed and could not be reverted: %v", c.Kind, rerr)
 			if errors.Is(rerr, ErrHold) {
 				reason = rerr.Error()

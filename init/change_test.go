@@ -30,6 +30,17 @@ func (s *steps) step(name string, f func(context.Context) error) func(context.Co
 	}
 }
 
+// back is step for a Revert, which is told why.
+func (s *steps) back(f func(context.Context) error) func(context.Context, error) error {
+	step := s.step("revert", f)
+	return func(ctx context.Context, why error) error {
+		if why == nil {
+			return errors.New("reverted for no reason")
+		}
+		return step(ctx)
+	}
+}
+
 func (s *steps) String() (text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +110,7 @@ func TestChange(t *testing.T) {
 					return nil
 				}),
 				Confirm: s.step("confirm", confirm),
-				Revert: s.step("revert", func(context.Context) error {
+				Revert: s.back(func(context.Context) error {
 					if g.Process() != nil {
 						t.Error("the new node is alive")
 					}
@@ -139,7 +150,7 @@ func TestChangeThatCannotBeReverted(t *testing.T) {
 	err := g.Change(context.Background(), Change{
 		Kind:   "test",
 		Apply:  func(context.Context) error { return no },
-		Revert: func(context.Context) error { return never },
+		Revert: func(context.Context, error) error { return never },
 	})
 	if !errors.Is(err, no) || !errors.Is(err, never) {
 		t.Errorf("want both, have %v", err)
@@ -181,7 +192,7 @@ func TestChangeAtTheEnd(t *testing.T) {
 					Kind:    "test",
 					Apply:   s.step("apply", block("applying")),
 					Confirm: s.step("confirm", block("confirming")),
-					Revert:  s.step("revert", nil),
+					Revert:  s.back(nil),
 				})
 			}()
 			eventually(t, tc.stage, func() bool {
@@ -285,7 +296,7 @@ func TestNextBeforeTheFirstStart(t *testing.T) {
 							return nil
 						}),
 						Confirm: s.step("confirm", tc.confirm),
-						Revert: s.step("revert", func(context.Context) error {
+						Revert: s.back(func(context.Context) error {
 							g.write("node", oldNode)
 							return nil
 						}),
@@ -366,7 +377,7 @@ func TestChangeAfterWhichTheSupervisorLeaves(t *testing.T) {
 	err := g.Change(context.Background(), Change{
 		Kind:   "test",
 		Apply:  func(context.Context) error { return ErrLeave },
-		Revert: s.step("revert", nil),
+		Revert: s.back(nil),
 	})
 	g.wants(err, ErrLeave)
 	g.wants(g.result(), ErrLeave)
@@ -381,7 +392,7 @@ func TestRevertThatHoldsTheNodeDown(t *testing.T) {
 	err := g.Change(context.Background(), Change{
 		Kind:   "test",
 		Apply:  func(context.Context) error { return errors.New("no") },
-		Revert: func(context.Context) error { return fmt.Errorf("past the fork: %w", ErrHold) },
+		Revert: func(context.Context, error) error { return fmt.Errorf("past the fork: %w", ErrHold) },
 	})
 	g.wants(err, ErrHold)
 	if st := g.Status(); st.State != Stopped || !st.Held || st.Reason != "past the fork: held down" {

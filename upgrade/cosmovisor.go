@@ -64,6 +64,9 @@ func (h Home) Import(dir string) error {
 	if h.LaidOut() {
 		return nil
 	}
+	if err := h.beginJournal(); err != nil {
+		return err
+	}
 	return h.Switch(current)
 }
 

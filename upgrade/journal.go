@@ -32,7 +32,8 @@ type state struct {
 	Node    nodeMark        `json:"node"`
 	Custody string          `json:"custody,omitempty"` // the data directory the node was seen to work in
 	Image   imageMark       `json:"image,omitzero"`
-	Records []*Record       `json:"plans"` // pending and finished, in the order they came
+	Lost    bool            `json:"lost,omitempty"` // and not looked at the volume since
+	Records []*Record       `json:"plans"`          // pending and finished, in the order they came
 }
 
 // Seen is a binary that the volume has held.
@@ -98,51 +99,77 @@ type Journal struct {
 // Opening is what was found when the journal was opened.
 type Opening int
 
-// A new volume has no journal; one that has upgrades but no journal, or one that
-// cannot be read, has lost it.
+// A fresh volume has not been taken stock of; one that has upgrades but no
+// journal, or one that cannot be read, has lost it.
 const (
 	Found Opening = iota
-	New
+	Fresh
 	Lost
 )
 
-// OpenJournal reads the journal of home. One that is lost is begun anew, and the
-// unreadable one kept beside it; the error tells why, with an Opening of Lost.
-// Any other error means that the volume must be left alone.
-func OpenJournal(home Home, writer string) (*Journal, Opening, error) {
-	j := &Journal{file: filepath.Join(home.Dir(), "journal.json"), writer: writer}
+// NewJournal returns the journal of home, to be opened. Until then it is empty.
+func NewJournal(home Home, writer string) *Journal {
+	j := &Journal{file: home.journal(), writer: writer}
+	j.state.Store(&state{Seen: map[string]Seen{}})
+	return j
+}
+
+// Open reads the journal. One that is lost is begun anew, and the unreadable one
+// kept beside it; the error tells why, with an Opening of Lost. Any other error
+// means that the volume must be left alone.
+func (j *Journal) Open() (Opening, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	data, err := os.ReadFile(j.file)
 	if errors.Is(err, fs.ErrNotExist) {
+		upgrades, err := os.ReadDir(filepath.Join(filepath.Dir(j.file), "upgrades"))
 		j.reset()
-		upgrades, err := os.ReadDir(filepath.Join(home.Dir(), "upgrades"))
 		if err == nil && len(upgrades) > 0 {
-			return j, Lost, fmt.Errorf("journal %s is missing beside %d upgrades", j.file, len(upgrades))
+			return Lost, fmt.Errorf("journal %s is missing beside %d upgrades", j.file, len(upgrades))
 		}
-		return j, New, nil
+		return Fresh, nil
 	}
 	if err != nil {
-		return nil, Found, fmt.Errorf("read journal: %w", err)
+		return Found, fmt.Errorf("read journal: %w", err)
 	}
 	var head struct {
 		Schema int    `json:"schema"`
 		Writer string `json:"writer"`
 	}
 	if json.Unmarshal(data, &head) == nil && head.Schema > schema {
-		return nil, Found, fmt.Errorf("journal %s: %w, %s (schema %d, this one knows %d); run that version, or restore the volume from before it",
+		return Found, fmt.Errorf("journal %s: %w, %s (schema %d, this one knows %d); run that version, or restore the volume from before it",
 			j.file, ErrNewer, head.Writer, head.Schema, schema)
 	}
 	s, err := decodeState(data)
 	if err != nil {
 		kept := j.file + ".unreadable"
 		if rerr := os.Rename(j.file, kept); rerr != nil {
-			return nil, Found, fmt.Errorf("put unreadable journal aside: %w", rerr)
+			return Found, fmt.Errorf("put unreadable journal aside: %w", rerr)
 		}
 		j.reset()
-		return j, Lost, fmt.Errorf("journal cannot be read, and is kept as %s: %w", kept, err)
+		return Lost, fmt.Errorf("journal cannot be read, and is kept as %s: %w", kept, err)
 	}
 	j.data = data
 	j.state.Store(s)
-	return j, Found, nil
+	if len(s.Seen) == 0 {
+		return Fresh, nil
+	}
+	return Found, nil
+}
+
+// journal is the file of the journal.
+func (h Home) journal() string { return filepath.Join(h.Dir(), "journal.json") }
+
+// beginJournal makes a journal that knows nothing yet. A volume that is laid out
+// has one from then on: that it is missing later means that it was lost.
+func (h Home) beginJournal() error {
+	if _, err := os.Stat(h.journal()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := writeJSON(h.journal(), state{Schema: schema}, "journal.begun"); err != nil {
+		return fmt.Errorf("begin journal: %w", err)
+	}
+	return nil
 }
 
 func decodeState(data []byte) (*state, error) {
@@ -176,6 +203,13 @@ func (j *Journal) reset() {
 	j.state.Store(s)
 }
 
+// copy returns what the journal holds now, to be changed at will.
+func (j *Journal) copy() (*state, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return decodeState(j.data)
+}
+
 // read returns what the journal holds now. It is not to be changed.
 func (j *Journal) read() *state { return j.state.Load() }
 
@@ -190,6 +224,9 @@ func (j *Journal) note(edit func(*state)) error { return j.change(edit, true) }
 func (j *Journal) change(edit func(*state), anyway bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.data == nil {
+		return errors.New("write journal: it was not opened")
+	}
 	s, err := decodeState(j.data) // a copy of its own
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)

@@ -17,8 +17,8 @@ func openJournal(t *testing.T, h Home) *Journal {
 	if err := os.MkdirAll(h.Dir(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	j, how, err := OpenJournal(h, "v1")
-	if err != nil {
+	j := NewJournal(h, "v1")
+	if how, err := j.Open(); err != nil {
 		t.Fatalf("have %v, %v", how, err)
 	}
 	return j
@@ -36,6 +36,9 @@ func TestJournalRemembers(t *testing.T) {
 	t.Parallel()
 	h := Home{Root: t.TempDir(), Name: "wemixd"}
 	j := openJournal(t, h)
+	if err := NewJournal(h, "v1").update(add("v2", Prepared)); err == nil {
+		t.Error("it was not opened")
+	}
 	before := j.read()
 	if err := j.update(add("v2", Prepared)); err != nil {
 		t.Fatal(err)
@@ -43,8 +46,9 @@ func TestJournalRemembers(t *testing.T) {
 	if len(before.Records) != 0 {
 		t.Error("what was read has changed")
 	}
-	again, how, err := OpenJournal(h, "v2")
-	if err != nil || how != Found || again.read().record("v2").Stage != Prepared {
+	again := NewJournal(h, "v2")
+	how, err := again.Open()
+	if err != nil || how != Fresh || again.read().record("v2").Stage != Prepared {
 		t.Errorf("have %v, %v, %+v", how, err, again.read())
 	}
 }
@@ -59,7 +63,7 @@ func TestJournalThatIsNotThere(t *testing.T) {
 		err     error // or nil
 		says    string
 	}{
-		{"new volume", false, "", New, nil, ""},
+		{"new volume", false, "", Fresh, nil, ""},
 		{"lost", true, "", Lost, nil, "missing"},
 		{"empty", false, " ", Lost, nil, "unreadable"},
 		{"garbage", true, "{\x00", Lost, nil, "unreadable"},
@@ -84,7 +88,8 @@ func TestJournalThatIsNotThere(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			j, how, err := OpenJournal(h, "v1")
+			j := NewJournal(h, "v1")
+			how, err := j.Open()
 			if how != tc.want || (err != nil) != (tc.says != "") || tc.err != nil && !errors.Is(err, tc.err) {
 				t.Fatalf("have %v, %v", how, err)
 			}
@@ -144,7 +149,8 @@ func TestJournalOnAFullDisk(t *testing.T) {
 	if err := j.note(too); !errors.Is(err, unix.ENOSPC) || j.read().record("v2").Reason != big {
 		t.Errorf("want no space and the change, have %v", err)
 	}
-	if again, _, err := OpenJournal(h, "v1"); err != nil || again.read().record("v2").Stage != RolledBack {
+	again := NewJournal(h, "v1")
+	if _, err := again.Open(); err != nil || again.read().record("v2").Stage != RolledBack {
 		t.Errorf("have %v", err)
 	}
 	if err := j.note(func(s *state) { s.record("v2").Reason = "short" }); err != nil {

@@ -134,8 +134,9 @@ type Switch struct {
 	Head      uint64 `json:"head"` // the old binary's last one
 	HeadKnown bool   `json:"head_known,omitempty"`
 	Hash      string `json:"hash,omitempty"`
-	Late      uint64 `json:"late,omitempty"`  // blocks past the plan's height
-	Forks     []Fork `json:"forks,omitempty"` // what the old binary knows
+	Late      uint64 `json:"late,omitempty"`      // blocks past the plan's height
+	Forks     []Fork `json:"forks,omitempty"`     // what the old binary knows
+	NewForks  []Fork `json:"new_forks,omitempty"` // and the new one
 
 	Snapshot string `json:"snapshot,omitempty"`
 	Clean    bool   `json:"clean,omitempty"` // the old binary had written all it knew
@@ -146,16 +147,23 @@ type Switch struct {
 	Why      string `json:"why,omitempty"`       // it goes back
 	Data     bool   `json:"data,omitempty"`      // the data too
 	End      Stage  `json:"end,omitempty"`       // what the plan is then
-	DataBack bool   `json:"data_back,omitempty"` // the data has gone back
+	Unrun    bool   `json:"unrun,omitempty"`     // only a hook has touched the data
+	DataBack bool   `json:"data_back,omitempty"` // that was done, or could not be
 	Archive  string `json:"archive,omitempty"`   // made of the snapshot
 
 	Downtime Downtime `json:"downtime,omitzero"`
 }
 
-// Fork is a change of rules that a binary knows.
+// Fork is a change of the chain's rules that a binary knows: at a block, or at a
+// time.
 type Fork struct {
-	Name   string `json:"name"`
-	Height uint64 `json:"height"`
+	Name   string    `json:"name"`
+	Height uint64    `json:"height,omitempty"`
+	Time   time.Time `json:"time,omitzero"` // then Height says nothing
+}
+
+func (f Fork) equal(o Fork) bool {
+	return f.Name == o.Name && f.Height == o.Height && f.Time.Equal(o.Time)
 }
 
 // Downtime is how long the node was down for a switch, in parts.
