@@ -15,8 +15,9 @@ import (
 // aftercare looks after upgrades that are behind us, and after what is known of
 // the node. The turn is held.
 func (u *Upgrader) aftercare(f Facts, now time.Time) {
-	if u.cfg.Node.Status().State == supervisor.Running {
+	if st := u.cfg.Node.Status(); st.State == supervisor.Running {
 		u.alarms.over("node_held")
+		u.uncustodied(st.Pid, now) // to know it when the node is down
 		u.askForks(f)
 	}
 	for _, r := range u.journal.read().Records {
@@ -102,7 +103,9 @@ func (u *Upgrader) preserve(r *Record, now time.Time) {
 		var made string
 		var err error
 		if archive {
-			made, err = u.archive(ctx, id)
+			if made, err = u.archive(ctx, id); err != nil {
+				made = ""
+			}
 		}
 		dropped := false
 		if drop && ctx.Err() == nil {

@@ -42,7 +42,7 @@ func Holds(group int, data string) bool {
 }
 
 // custodyEvery bounds how often /proc is searched for the node's lock.
-const custodyEvery = 2 * time.Second
+const custodyEvery = 250 * time.Millisecond
 
 // uncustodied says so when the node does not work in the data directory: then a
 // snapshot of that protects nothing. Of a node that is down, what was seen of it

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -48,6 +49,9 @@ func (u *Upgrader) decide(ctx context.Context) {
 		u.approach(s, facts)
 		return
 	}
+	if slices.ContainsFunc(late, func(r *Record) bool { return r.order() > pick.order() && u.soon(r) }) {
+		return // a higher one is ready in a moment
+	}
 	if u.stat(pick) != pick.File { // somebody put another binary there
 		u.enter(pick.Name, Scheduled, "", func(r *Record) { r.SHA256 = "" })
 		u.wake()
@@ -64,6 +68,12 @@ func (u *Upgrader) decide(ctx context.Context) {
 		return
 	}
 	u.begin(pick, facts)
+}
+
+// soon reports whether a plan is being made ready and its binary is here: that
+// takes a moment, where a download may take long.
+func (u *Upgrader) soon(r *Record) bool {
+	return (r.Stage == Scheduled || r.Stage == Preparing) && u.stat(r) != (fileID{})
 }
 
 // view is what is known of the chain now, from a node that runs.

@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
+	stop := collect()
 	code := m.Run()
+	stop()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Println(err)
 		code = 1
@@ -43,10 +45,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// children is the one waiter of the process: two would steal each other's.
+var children = reaper.New()
+
+// collect runs it, and returns how to end it.
+func collect() func() {
+	ctx, stop := context.WithCancel(context.Background())
+	var over sync.WaitGroup
+	over.Go(func() { _ = children.Run(ctx) })
+	return func() { stop(); over.Wait() }
+}
+
 // supervise is wemixvisor run in its smallest form, over the volume at root.
 func supervise(root string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	defer collect()()
 	m := newHost(root, log.NewLogfmtLogger(log.NewSyncWriter(os.Stderr)), nil)
 	if err := m.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -62,23 +76,22 @@ type host struct {
 	home   Home
 	sup    *supervisor.Supervisor
 	queue  *Queue
-	reaper *reaper.Reaper
 	silent atomic.Bool // RPC is not looked at
 	frozen atomic.Pointer[Facts]
 }
 
 func newHost(root string, logger log.Logger, edit func(*Config, *supervisor.Config)) *host {
-	m := &host{root: root, home: Home{Root: root, Name: "wemixd"}, reaper: reaper.New()}
+	m := &host{root: root, home: Home{Root: root, Name: "wemixd"}}
 	env := []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	data := filepath.Join(root, "data")
 	scfg := supervisor.Config{
-		Reaper: m.reaper, Logger: log.With(logger, "component", "init"), Program: m.home.Program, Dir: root, Env: env,
+		Reaper: children, Logger: log.With(logger, "component", "init"), Program: m.home.Program, Dir: root, Env: env,
 		Grace: 10 * time.Second, RestartOnFailure: true, MaxRestarts: 5, RestartWindow: time.Minute,
 		Next: func(ctx context.Context, end *supervisor.Ended) *supervisor.Change { return m.Next(ctx, end) },
 	}
 	m.queue = NewQueue(QueueConfig{Home: m.home, Data: data, Interval: 10 * time.Millisecond, Logger: logger})
 	cfg := Config{
-		Home: m.home, Data: data, Version: "v0", Env: env, Reaper: m.reaper, Queue: m.queue,
+		Home: m.home, Data: data, Version: "v0", Env: env, Reaper: children, Queue: m.queue,
 		Snapshots:    backup.NewSnapshotter(backup.SnapshotterConfig{Tree: backup.Tree{Root: data}, Floor: backup.Floor{Bytes: 1}}),
 		Floor:        backup.Floor{Bytes: 1},
 		Logger:       log.With(logger, "component", "upgrade"),
@@ -122,11 +135,6 @@ func (m *host) facts() Facts {
 
 // run is what cmd does: lock, lay out, recover, then all parts.
 func (m *host) run(ctx context.Context) error {
-	rctx, stop := context.WithCancel(context.Background())
-	var rp sync.WaitGroup
-	rp.Go(func() { _ = m.reaper.Run(rctx) })
-	defer rp.Wait()
-	defer stop()
 	lock, err := m.home.Lock(ctx, 10*time.Second)
 	if err != nil {
 		return err
@@ -149,7 +157,7 @@ func (m *host) run(ctx context.Context) error {
 	return err
 }
 
-// nodeScript is a node: it holds a lock, makes a block each 20 ms, and writes
+// nodeScript is a node: it holds a lock, makes a block each 50 ms, and writes
 // what it did. body comes before the blocks, each after each of them.
 func nodeScript(version, body, each string) string {
 	return `#!/bin/sh
@@ -164,10 +172,10 @@ h=$(cat data/geth/chaindata/head 2>/dev/null || echo 0)
 ` + body + `
 while :; do
 	h=$((h+1))
-	echo $h > data/geth/chaindata/head.new && mv data/geth/chaindata/head.new data/geth/chaindata/head
+	echo $h > data/geth/chaindata/head
 	echo "$$ $h" > rpc.new && mv rpc.new rpc
 	` + each + `
-	sleep 0.02 9>&-
+	sleep 0.05 9>&-
 done
 `
 }

@@ -179,8 +179,10 @@ func (u *Upgrader) act(name string, f func(*Record) error) error {
 // snapshot that was made then. It returns when the node runs again, or cannot.
 // An upgrade that is in its trial is given up.
 func (u *Upgrader) Rollback(ctx context.Context, data bool) error {
-	if a := u.current.Load(); a != nil && a.linked {
-		return u.giveUp(ctx, a, data)
+	if a := u.current.Load(); a != nil {
+		if over, err := u.giveUp(ctx, a, data); over || err != nil {
+			return err
+		}
 	}
 	r, err := u.previous(data)
 	if err != nil {
@@ -221,29 +223,30 @@ func (u *Upgrader) Rollback(ctx context.Context, data bool) error {
 	return err
 }
 
-// giveUp ends a trial, and waits for the way back.
-func (u *Upgrader) giveUp(ctx context.Context, a *attempt, data bool) error {
-	if data && a.record().Switch.Snapshot == "" {
-		return fmt.Errorf("rollback of %s: %w: no snapshot was made", a.name, backup.ErrNotFound)
+// giveUp ends a trial, and waits for the way back. It reports whether that was
+// it: the trial may have ended first.
+func (u *Upgrader) giveUp(ctx context.Context, a *attempt, data bool) (bool, error) {
+	switch r := a.record(); {
+	case r.Stage == Switching:
+		return false, ErrBusy
+	case data && r.Switch.Snapshot == "":
+		return false, fmt.Errorf("rollback of %s: %w: no snapshot was made", a.name, backup.ErrNotFound)
 	}
 	select {
 	case a.abort <- data:
 	default:
-		return ErrBusy
+		return false, ErrBusy // somebody asked before
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !a.ended.Load() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
-	if r := a.record(); r.Stage != RolledBack {
-		return fmt.Errorf("%w: the trial of %s ended first, it is %s", ErrRefused, a.name, r.Stage)
-	}
-	return nil
+	return a.record().Stage == RolledBack, nil
 }
 
 // previous returns the record of the current binary, if there is a way back.
