@@ -174,10 +174,14 @@ func (u *Upgrader) reconcile(filings []Filing) {
 		return
 	}
 	if err := u.journal.update(func(s *state) { changes(s) }); err != nil {
-		level.Error(u.logger).Log("msg", "plans not taken; trying again", "err", err)
+		if !u.missed {
+			level.Error(u.logger).Log("msg", "plans not taken; trying again", "err", err)
+		}
+		u.missed = true
 		u.alarms.fire("journal", "the journal cannot be written: "+err.Error(), true)
 		return
 	}
+	u.missed = false
 	for _, r := range news {
 		if r.Stage == Scheduled {
 			delete(u.retries, r.Name)

@@ -25,7 +25,7 @@ func (u *Upgrader) aftercare(f Facts, now time.Time) {
 		case r.Switch == nil:
 		case r.Stage == Unconfirmed:
 			u.follow(r, f)
-		case r.Stage == Done:
+		case r.Stage == Done, r.Stage == RolledBack, r.Stage == Failed:
 			u.preserve(r, now)
 		}
 	}
@@ -70,6 +70,11 @@ func (u *Upgrader) follow(r *Record, f Facts) {
 // left aside is of no more use.
 func (u *Upgrader) done(name, why string) {
 	u.enter(name, Done, why, nil)
+	for _, r := range u.journal.read().Records { // whatever failed before is behind us
+		if r.Name != name && r.Stage.Over() {
+			u.alarm(r)
+		}
+	}
 	u.tidy(u.journal.read().record(name))
 	if u.cfg.SkipBackup || u.cfg.Snapshots == nil {
 		return
@@ -93,7 +98,7 @@ func (u *Upgrader) preserve(r *Record, now time.Time) {
 		return
 	}
 	_, failed := u.archived[r.Name]
-	archive := u.cfg.Archive != nil && u.cfg.RequireArchive == ArchiveAfter && r.Switch.Archive == "" && !failed
+	archive := r.Stage == Done && u.cfg.Archive != nil && u.cfg.RequireArchive == ArchiveAfter && r.Switch.Archive == "" && !failed
 	drop := now.Sub(r.Since) >= u.cfg.SnapshotKeep
 	if !archive && !drop {
 		return

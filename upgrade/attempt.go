@@ -41,7 +41,7 @@ type attempt struct {
 	logger log.Logger
 
 	began   time.Time // when the node was told to stop, or ended
-	applied time.Time // when the new binary could start
+	applied time.Time // when all but the link was done
 	resumed bool
 	ending  bool // it is known how the node ended
 	clean   bool // it had written all it knew
@@ -138,10 +138,12 @@ func (a *attempt) apply(ctx context.Context) error {
 		a.end = NotReady
 		return err
 	}
+	at := time.Now()
 	if err := sleep(ctx, u.cfg.RestartDelay); err != nil {
 		return err
 	}
-	at := time.Now()
+	a.down.Start = time.Since(at) // and the rest of it at the start
+	at = time.Now()
 	snapshot, err := a.commit(ctx, r)
 	if err != nil {
 		return err
@@ -170,6 +172,7 @@ func (a *attempt) apply(ctx context.Context) error {
 		failpoint.At("upgrade.hooked")
 	}
 	a.down.Hook = time.Since(at)
+	a.applied = time.Now()
 	return a.link(snapshot)
 }
 
@@ -230,8 +233,9 @@ func (a *attempt) link(snapshot string) error {
 		return err
 	}
 	failpoint.At("upgrade.linking")
-	a.linked = true
-	if err := u.cfg.Home.Switch(a.record().folder()); err != nil {
+	err := u.cfg.Home.Switch(a.record().folder())
+	a.linked = err == nil || u.cfg.Home.folder() == a.record().folder()
+	if err != nil {
 		return err
 	}
 	failpoint.At("upgrade.linked")
@@ -239,7 +243,6 @@ func (a *attempt) link(snapshot string) error {
 		u.tell(o)
 		u.tidy(o)
 	}
-	a.applied = time.Now()
 	if u.cfg.LeaveAfter {
 		level.Info(a.logger).Log("msg", "binary switched; leaving, the next start is its trial")
 		return supervisor.ErrLeave

@@ -108,6 +108,9 @@ func (h Home) Prepare(bundled string) error {
 // Switch points the link at to: genesis, or upgrades/NAME. Whoever loses power
 // in between finds the old link or the new one.
 func (h Home) Switch(to string) error {
+	if h.folder() == to { // on a full disk, going back to where it is must not fail
+		return syncDir(h.Dir())
+	}
 	tmp := filepath.Join(h.Dir(), ".current-"+rand.Text())
 	if err := os.Symlink(to, tmp); err != nil {
 		return fmt.Errorf("switch to %s: %w", to, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -253,6 +254,11 @@ func (u *Upgrader) giveUp(ctx context.Context, a *attempt, data bool) (bool, err
 func (u *Upgrader) previous(data bool) (*Record, error) {
 	current := u.cfg.Home.Current()
 	r := u.journal.read().record(current)
+	if data {
+		if back := u.undone(r); back != nil {
+			return back, nil
+		}
+	}
 	switch {
 	case current == "genesis":
 		return nil, fmt.Errorf("%w: genesis is the first binary of this volume; there is none before it", ErrRefused)
@@ -280,6 +286,20 @@ func (u *Upgrader) previous(data bool) (*Record, error) {
 		return nil, fmt.Errorf("%w: the snapshot before %s is gone; its archive is there: wemixvisor backup restore %s", backup.ErrNotFound, current, r.Switch.Archive)
 	}
 	return nil, fmt.Errorf("%w: no snapshot was made before %s, or it is gone", backup.ErrNotFound, current)
+}
+
+// undone returns a plan whose binary has gone back and whose data has not, if
+// that was the last thing done: a validator's data waits to be told.
+func (u *Upgrader) undone(current *Record) *Record {
+	for _, r := range slices.Backward(u.journal.read().Records) {
+		if r.Stage != RolledBack || r.Switch == nil || r.Switch.Snapshot == "" || r.Switch.Previous != u.cfg.Home.folder() {
+			continue
+		}
+		if current == nil || r.Since.After(current.Since) {
+			return r
+		}
+	}
+	return nil
 }
 
 // Preflight answers whether a plan could be applied: what Await says of its

@@ -46,7 +46,7 @@ type Record struct {
 	Batch  string   `json:"batch,omitempty"`
 
 	Stage  Stage     `json:"stage"`
-	Reason string    `json:"reason,omitempty"`
+	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`          // of the stage
 	Held   bool      `json:"held,omitempty"` // until somebody retries it
 	Fault  string    `json:"fault,omitempty"`
@@ -58,7 +58,7 @@ type Record struct {
 	// among those with a height.
 	After uint64 `json:"after,omitempty"`
 
-	SHA256  string `json:"sha256,omitempty"` // of the binary, once prepared
+	SHA256  string `json:"sha256"` // of the binary, once prepared
 	Version string `json:"version,omitempty"`
 	File    fileID `json:"file,omitzero"` // the binary that was checked
 

@@ -117,6 +117,9 @@ func (u *Upgrader) unfinished(ctx context.Context, r *Record) error {
 		return err
 	case r.Stage == Confirming && link == sw.Previous:
 		level.Warn(u.logger).Log(append(logger, "msg", "the switch was broken off; finishing it")...)
+		if err := u.journal.update(func(s *state) { s.record(r.Name).Switch.Starts = 0 }); err != nil {
+			return err
+		}
 		return u.cfg.Home.Switch(r.folder())
 	case r.Stage == Confirming && link != r.folder():
 		level.Warn(u.logger).Log(append(logger, "msg", "somebody has set the link during the trial; leaving it there")...)

@@ -23,7 +23,7 @@ func (a *attempt) try(ctx context.Context) error {
 	u := a.u
 	st := u.cfg.Node.Status()
 	if !a.resumed {
-		a.down.Start = st.Started.Sub(a.applied)
+		a.down.Start += st.Started.Sub(a.applied)
 		a.switched(st)
 	}
 	failpoint.At("trial.started")

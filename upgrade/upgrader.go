@@ -54,6 +54,7 @@ type Upgrader struct {
 	archiving string               // plan whose snapshot is being archived
 	archived  map[string]struct{}  // plans whose archive failed in this life
 	checked   map[string]inspected // binaries, by path
+	missed    bool                 // the disk did not take what lies in the queue
 	refused   map[string]string    // plans by digest, and why
 }
 
@@ -100,6 +101,12 @@ func (u *Upgrader) Run(ctx context.Context) error {
 			u.look()
 		case <-u.poke:
 		case <-tick.C:
+			u.turn.Lock()
+			missed := u.missed
+			u.turn.Unlock()
+			if missed {
+				u.look()
+			}
 			if err := u.journal.flush(); err != nil {
 				u.alarms.fire("journal", "the journal cannot be written: "+err.Error(), true)
 			} else {
@@ -212,6 +219,10 @@ func (u *Upgrader) tell(r *Record) {
 
 // alarm fires and ends what an operator should know about a plan at its stage.
 func (u *Upgrader) alarm(r *Record) {
+	behind := false // an upgrade has succeeded since
+	for _, o := range u.journal.read().Records {
+		behind = behind || o.Stage == Done && o.Since.After(r.Since)
+	}
 	key := func(what string) string { return what + "/" + r.Name }
 	set := func(what string, on, critical bool, text string) {
 		if on {
@@ -222,9 +233,9 @@ func (u *Upgrader) alarm(r *Record) {
 	}
 	set("upgrade_not_ready", r.Stage == NotReady, false, fmt.Sprintf("plan %s is not ready: %s", r.Name, r.Reason))
 	set("upgrade_held", r.Held && r.Stage.Pending(), true, fmt.Sprintf("plan %s is held: %s", r.Name, r.Reason))
-	set("upgrade_rolled_back", r.Stage == RolledBack, true, fmt.Sprintf("plan %s was rolled back: %s", r.Name, r.Reason))
-	set("upgrade_failed", r.Stage == Failed, true, fmt.Sprintf("plan %s failed: %s", r.Name, r.Reason))
-	set("upgrade_unconfirmed", r.Stage == Unconfirmed, false, fmt.Sprintf("plan %s is unconfirmed: %s", r.Name, r.Reason))
+	set("upgrade_rolled_back", r.Stage == RolledBack && !behind, true, fmt.Sprintf("plan %s was rolled back: %s", r.Name, r.Reason))
+	set("upgrade_failed", r.Stage == Failed && !behind, true, fmt.Sprintf("plan %s failed: %s", r.Name, r.Reason))
+	set("upgrade_unconfirmed", r.Stage == Unconfirmed && !behind, false, fmt.Sprintf("plan %s is unconfirmed: %s", r.Name, r.Reason))
 	if r.Stage != NotReady {
 		u.alarms.over(key("upgrade_late"))
 	}

@@ -108,7 +108,17 @@ func TestNewBinaryThatDies(t *testing.T) {
 			if g.home.Current() != "genesis" || g.read("data/geth/nodekey") != key || g.starts() != "1.0.0 2.0.0 1.0.0" {
 				t.Errorf("current %s, key %q, starts %s", g.home.Current(), g.read("data/geth/nodekey"), g.starts())
 			}
-			g.plan(` {"name":"v2"}`) // not even when its file is written anew
+			g.plan(` {"name":"v2"}`)    // not even when its file is written anew
+			if tc.name == "validator" { // its data waits to be told
+				g.must(g.Rollback(context.Background(), true))
+				g.runs("1.0.0")
+				if e, _ := g.Entry("v2"); g.read("data/geth/chaindata/spoilt") != "" || !strings.Contains(e.Reason, "data is back") || e.Stage != RolledBack {
+					t.Errorf("have %s: %s", e.Stage, e.Reason)
+				}
+				if err := g.Rollback(context.Background(), true); !errors.Is(err, ErrRefused) {
+					t.Errorf("have %v", err)
+				}
+			}
 			if tc.retryWith == "" {
 				return
 			}
