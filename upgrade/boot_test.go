@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	supervisor "github.com/wemix/wemixvisor/init"
 )
 
@@ -249,4 +251,64 @@ func TestVersions(t *testing.T) {
 	if have := imageName("1.0/beta é", strings.Repeat("ab", 32)); ValidName(have) != nil {
 		t.Errorf("have %q", have)
 	}
+}
+
+// What cosmovisor had applied stays applied, and what it had planned is done.
+func TestPlansOfACosmovisorTree(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	theirs := filepath.Join(root, "cosmovisor")
+	put(t, filepath.Join(theirs, "genesis/bin/wemixd"), nodeScript("0.1.0", "", ""))
+	put(t, filepath.Join(theirs, "upgrades/v1/bin/wemixd"), oldNode)
+	put(t, filepath.Join(theirs, "upgrades/v2/bin/wemixd"), newNode)
+	if err := os.Symlink(filepath.Join(theirs, "upgrades/v1"), filepath.Join(theirs, "current")); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Home{Root: root, Name: "wemixd"}).Import(theirs); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "data/upgrade-info.json"), `{"name":"v1","time":"0001-01-01T00:00:00Z","height":2,"info":""}`)
+	g := rigAt(t, root, nil).start()
+	g.runs("1.0.0")
+	g.plan(`{"name":"v2","time":"0001-01-01T00:00:00Z","height":6,"info":""}`)
+	g.becomes("v2", Done)
+	if have := g.starts(); have != "1.0.0 2.0.0" {
+		t.Errorf("have %s", have)
+	}
+}
+
+// A disk that is full leaves the old binary running, and the plan to be retried.
+func TestDiskThatIsFullAtTheSwitch(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a small file system")
+	}
+	root := t.TempDir()
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("mount: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	lay(t, root, oldNode)
+	g := rigAt(t, root, func(c *Config, _ *supervisor.Config) { c.ConfirmTime = 500 * time.Millisecond }).start()
+	g.runs("1.0.0")
+	write(t, filepath.Join(root, "data/geth/chaindata/000001.log"), strings.Repeat("x", 4<<20))
+	g.stage("v2", newNode)
+	g.must(g.Schedule(Plan{Name: "v2", Time: time.Now().Add(2 * time.Second)}, "", false))
+	g.becomes("v2", Prepared)
+	fill, err := os.Create(filepath.Join(root, "fill"))
+	g.must(err)
+	for err == nil {
+		_, err = fill.Write(make([]byte, 4096))
+	}
+	fill.Close()
+	eventually(t, "it is not applied", func() bool { e, _ := g.Entry("v2"); return e.Stage == NotReady || e.Stage == Failed }, nil)
+	e, _ := g.Entry("v2")
+	if e.Fault != FaultNoSpace || g.home.Current() != "genesis" {
+		t.Errorf("have %s, %s: %s", e.Stage, e.Fault, e.Reason)
+	}
+	g.must(os.Remove(filepath.Join(root, "fill")))
+	g.runs("1.0.0")
+	if e.Stage == Failed {
+		g.must(g.Retry("v2"))
+	}
+	g.becomes("v2", Done)
 }

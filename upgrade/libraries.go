@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,14 +27,14 @@ func machine(file string) error {
 	defer f.Close()
 	head := make([]byte, 2)
 	if n, _ := io.ReadFull(f, head); n == 0 {
-		return fmt.Errorf("the file is empty")
+		return errors.New("the file is empty")
 	}
 	if bytes.Equal(head, []byte("#!")) {
 		return nil
 	}
 	e, err := elf.NewFile(f)
 	if err != nil {
-		return fmt.Errorf("neither an ELF program nor a script that starts with #!")
+		return errors.New("neither an ELF program nor a script with #! in front")
 	}
 	if want, known := machines[runtime.GOARCH]; known && e.Machine != want {
 		return fmt.Errorf("built for %s, this machine is %s", strings.TrimPrefix(e.Machine.String(), "EM_"), runtime.GOARCH)
@@ -64,7 +65,7 @@ func links(root, file string) (linkage, error) {
 	if line, ok := strings.CutPrefix(first, "#!"); ok {
 		fields := strings.Fields(line)
 		if len(fields) == 0 {
-			return linkage{}, fmt.Errorf("its first line names no interpreter")
+			return linkage{}, errors.New("its first line names no interpreter")
 		}
 		l := linkage{Loader: fields[0]}
 		if _, err := os.Stat(in(l.Loader)); err != nil {
