@@ -25,7 +25,7 @@ func (u *Upgrader) aftercare(f Facts, now time.Time) {
 		case r.Switch == nil:
 		case r.Stage == Unconfirmed:
 			u.follow(r, f)
-		case r.Stage == Done, r.Stage == RolledBack, r.Stage == Failed:
+		case r.Stage.Over():
 			u.preserve(r, now)
 		}
 	}
@@ -50,8 +50,9 @@ func (u *Upgrader) askForks(f Facts) {
 
 // follow has an unconfirmed upgrade confirmed when the chain moves after all.
 func (u *Upgrader) follow(r *Record, f Facts) {
-	if u.cfg.Home.Current() != r.Name {
-		return // another one has taken its place
+	if current := u.cfg.Home.Current(); current != r.Name {
+		u.enter(r.Name, Superseded, "it was never confirmed, and "+current+" has taken its place", nil)
+		return
 	}
 	key := "upgrade_lagging/" + r.Name
 	if f.HeadKnown && f.Height >= r.Switch.Head+u.cfg.ConfirmBlocks {

@@ -193,6 +193,9 @@ func (a *attempt) commit(ctx context.Context, r *Record) (id string, err error) 
 	if err != nil {
 		return "", err
 	}
+	u.turn.Lock()
+	u.ahead.at = time.Time{} // what was made ready is used up
+	u.turn.Unlock()
 	if u.cfg.RequireArchive == ArchiveBefore {
 		if u.cfg.Archive == nil {
 			return "", errors.New("backup-require-archive is before, and there is no repository")

@@ -20,6 +20,7 @@ func TestPlanThatIsDueAtTheStart(t *testing.T) {
 	g := newRig(t, oldNode, nil).start()
 	g.runs("1.0.0")
 	eventually(t, "custody", func() bool { return g.journal.read().Custody != "" }, nil)
+	g.head(2)
 	g.must(g.stop())
 	g.stage("v2", newNode)
 	g.plan(`{"name":"v2","height":2}`)

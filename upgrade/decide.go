@@ -45,6 +45,10 @@ func (u *Upgrader) decide(ctx context.Context) {
 			u.alarms.fire("upgrade_late/"+r.Name, fmt.Sprintf("plan %s is due and not ready, %d blocks late: %s; the old binary runs on", r.Name, blocks, r.Reason), true)
 		}
 	}
+	if g := u.gating; g != nil && (pick == nil || pick.Name != g.name) {
+		g.cancel()
+		u.gating = nil
+	}
 	if pick == nil {
 		u.approach(s, facts)
 		return
@@ -115,13 +119,17 @@ func (u *Upgrader) hindrance(f Facts, now time.Time) string {
 	return u.uncustodied(st.Pid, now)
 }
 
+// waitQuietly is how long a due plan may wait before an operator is told.
+const waitQuietly = time.Minute
+
 // wait notes for what a due plan waits.
 func (u *Upgrader) wait(r *Record, why string) {
-	if r.Stage == Waiting && r.Reason == why {
-		return
+	if r.Stage == Waiting && time.Since(r.Since) > waitQuietly {
+		u.alarms.fire("upgrade_waiting/"+r.Name, fmt.Sprintf("plan %s is due and waits: %s", r.Name, why), false)
 	}
-	u.enter(r.Name, Waiting, why, nil)
-	u.alarms.fire("upgrade_waiting/"+r.Name, fmt.Sprintf("plan %s is due and waits: %s", r.Name, why), false)
+	if r.Stage != Waiting || r.Reason != why {
+		u.enter(r.Name, Waiting, why, nil)
+	}
 }
 
 // await has somebody tell us when the lowest height is reached: near it, the

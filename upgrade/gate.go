@@ -29,8 +29,6 @@ func (u *Upgrader) passed(r *Record) bool {
 		return true
 	case g != nil && g.over && g.name == r.Name && time.Since(g.at) < gateAgain:
 		return false
-	case g != nil:
-		g.cancel()
 	}
 	u.wait(r, "for the quorum gate")
 	run := u.ctx.Load()

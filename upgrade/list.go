@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,12 +30,7 @@ func (u *Upgrader) List() []Entry {
 			pending = append(pending, e)
 		}
 	}
-	slices.SortStableFunc(pending, func(a, b Entry) int {
-		if a.order() < b.order() {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(pending, func(a, b Entry) int { return cmp.Compare(a.order(), b.order()) })
 	slices.Reverse(over)
 	return append(pending, over...)
 }
