@@ -90,6 +90,7 @@ test: unit e2e ## run all tests
 unit:
 	$(if $(RACE),,@echo "=== no C compiler (apt-get install gcc libc6-dev): WITHOUT THE RACE DETECTOR ===")
 	$(GO) test $(RACE) -tags failpoint -timeout 15m ./...
+	cd e2e/kubernetes && $(GO) test ./...
 
 # Where no Docker engine answers the tests skip; under CI=true they fail.
 e2e: build ## run the end-to-end tests alone
@@ -159,6 +160,7 @@ lint: $(LINTER) ## check the format and the rules of the house
 	$(LINTER) fmt --diff
 	$(GO) vet -tags e2e,failpoint ./...
 	$(GO) vet ./backup/failpoint
+	cd e2e/kubernetes && $(GO) vet ./...
 	$(LINTER) run
 
 ci-test: ## what CI runs

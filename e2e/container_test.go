@@ -123,12 +123,16 @@ func (b *box) address() string {
 // get asks the probe listener; 0 when nobody answers.
 func (b *box) get(path string) (int, string) {
 	b.t.Helper()
-	url := b.url()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 3*time.Second)
+	return get(b.t, b.url()+path)
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -96,9 +96,10 @@ func TestProbesDoNotReachTheNode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, ok := value(fetch(t, url+"/debug/metrics/prometheus"), "rpc_requests")
+		_, text := get(t, url+"/debug/metrics/prometheus")
+		n, ok := value(text, "rpc_requests")
 		if !ok {
-			t.Fatal("the node does not count its RPC requests")
+			t.Fatalf("the node does not count its RPC requests: %s", text)
 		}
 		return n
 	}
@@ -115,14 +116,15 @@ func TestProbesDoNotReachTheNode(t *testing.T) {
 	stormy := asked() - before
 	t.Logf("%d probes in %s: p50 %s, p99 %s; the node was asked %.0f times, in as long without them %.0f times",
 		sent, window, rank(times, 50), rank(times, 99), stormy, quiet)
-	if sent < 1000 {
-		t.Fatalf("want thousands of answered probes, have %d", sent)
+	if sent < 10_000 {
+		t.Errorf("want tens of thousands of answered probes, have %d", sent)
 	}
 	if stormy > 2*quiet+10 { // a look at the peers may fall into one window and not the other
 		t.Errorf("want the node left alone, have %.0f requests instead of %.0f", stormy, quiet)
 	}
-	// The bar is 5 ms; here the node and the sender share two cores with it.
-	if p99 := rank(times, 99); p99 > 250*time.Millisecond {
-		t.Errorf("want a p99 in milliseconds, have %s", p99)
+	// The bar is 5 ms, and make bench-probe measures it. Here the node, the sender
+	// and whoever else is on this machine want the same cores.
+	if p99 := rank(times, 99); p99 > time.Second {
+		t.Errorf("want no answer to wait for anything, have a p99 of %s", p99)
 	}
 }
