@@ -79,6 +79,9 @@ func TestFrozenNodeIsNotReadyAndLaterNotLive(t *testing.T) {
 	if _, body := b.get("/livez"); !strings.Contains(body, "silent for") {
 		t.Fatalf("want the silence named, have %s", body)
 	}
+	if code, out := b.command("doctor"); code != 1 || !strings.Contains(out, "[red] probes: not live") {
+		t.Fatalf("want doctor red for it, have %d\n%s", code, out)
+	}
 	signal(syscall.SIGCONT)
 	b.ready()
 	if code, body := b.get("/livez"); code != http.StatusOK {
