@@ -174,7 +174,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	g.Add(actor(ctx, prober.Run))
 	g.Add(actor(ctx, probe.NewSampler(probe.SamplerConfig{
 		Interval: s.metricsInterval,
-		Paths:    []string{s.dataDir},
+		Paths:    []string{s.dataDir, s.dataBackupDir},
 		PID:      func() int { return sup.Status().Pid },
 		OnSample: prober.SetResources,
 		Logger:   log.With(logger, "component", "probe"),
