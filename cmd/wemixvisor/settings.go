@@ -22,6 +22,7 @@ type settings struct {
 	homeSettings
 	nodeSettings
 	probeSettings
+	alertSettings
 	logSettings
 
 	warnings []string // said once the log is open
@@ -33,6 +34,7 @@ func (r *reader) define(s *settings) {
 	s.homeSettings.define(r)
 	s.nodeSettings.define(r)
 	s.probeSettings.define(r)
+	s.alertSettings.define(r)
 	s.logSettings.define(r)
 }
 

@@ -88,6 +88,17 @@ func (r *reader) count(to *int, name string, def int, usage string) {
 	})
 }
 
+func (r *reader) percent(to *float64, name string, def float64, usage string) {
+	r.add(name, strconv.FormatFloat(def, 'g', -1, 64)+"%", usage, func(s string) error {
+		f, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+		if err != nil || !(f >= 0 && f <= 100) { // not NaN either
+			return fmt.Errorf("%q is no share from 0%% to 100%%", s)
+		}
+		*to = f
+		return nil
+	})
+}
+
 func (r *reader) duration(to *time.Duration, name string, def, least time.Duration, usage string) {
 	r.add(name, def.String(), usage, func(s string) error {
 		d, err := time.ParseDuration(s)
