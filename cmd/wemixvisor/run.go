@@ -217,6 +217,7 @@ func run(_ context.Context, s *settings, args []string) error {
 			Version:    ownVersion(),
 			Health:     prober.Health,
 			Alerts:     board.Alerts,
+			Metrics:    func() any { return seen.families() },
 			Detached:   os.Getenv(detached) != "",
 			Quit:       quit,
 			Status: func() api.Status {
