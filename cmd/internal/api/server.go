@@ -13,6 +13,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 )
 
 // Config is what a Server answers from.
@@ -20,6 +21,8 @@ type Config struct {
 	Supervisor *supervisor.Supervisor
 	Status     func() Status
 	Health     func() probe.Health
+	Alerts     func() []alert.Alert
+	Metrics    func() any // what /metrics says, for JSON
 	Version    Version
 	Detached   bool   // the command start launched us: stop ends us too
 	Quit       func() // ends the supervisor
@@ -47,6 +50,8 @@ func NewServer(cfg Config) *Server {
 	s.mux.HandleFunc("GET /api/v1/status", s.get(func() any { return cfg.Status() }))
 	s.mux.HandleFunc("GET /api/v1/health", s.get(func() any { return cfg.Health() }))
 	s.mux.HandleFunc("GET /api/v1/version", s.get(func() any { return cfg.Version }))
+	s.mux.HandleFunc("GET /api/v1/metrics", s.get(cfg.Metrics))
+	s.mux.HandleFunc("GET /api/v1/alerts", s.get(func() any { return cfg.Alerts() }))
 	s.mux.HandleFunc("GET /api/v1/logs", s.logs)
 	s.mux.HandleFunc("POST /api/v1/node/start", s.start)
 	s.mux.HandleFunc("POST /api/v1/node/stop", s.stop)
