@@ -29,7 +29,7 @@ func Startable(file string) error {
 			continue // a script: its interpreter is what runs
 		}
 		machine := e.Machine
-		e.Close()
+		_ = e.Close()
 		if want, known := machines[runtime.GOARCH]; known && machine != want {
 			return fmt.Errorf("%s: %w: %s", file, ErrNotExecutable, foreign(program))
 		}

@@ -51,7 +51,7 @@ func examineProbes(ctx context.Context, p *patient) []finding {
 		ln, err := net.Listen("tcp", p.s.probeAddress)
 		switch {
 		case err == nil:
-			ln.Close()
+			_ = ln.Close()
 			return []finding{ok("%s is free", p.s.probeAddress)}
 		case errors.Is(err, syscall.EADDRINUSE) && p.home.Held():
 			return []finding{ok("%s is in use, by the supervisor that has the volume", p.s.probeAddress)}

@@ -138,7 +138,7 @@ func examineClock(ctx context.Context, p *patient) []finding {
 		}
 	}
 	if f, err := p.ask(ctx); err == nil && f.HeadKnown {
-		ahead := f.Head.Time.Sub(time.Now())
+		ahead := time.Until(f.Head.Time)
 		if ahead > fileSlack {
 			return []finding{red(fmt.Sprintf("the newest block is %s in the future: this machine's clock is behind the chain's", ahead.Round(time.Second)), "set the machine's clock (NTP): nodes refuse such blocks")}
 		}

@@ -20,7 +20,7 @@ func measureHeads(ctx context.Context, s *stand, n int) ([]float64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen to the node: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.SetReadDeadline(time.Now().Add(patience + time.Duration(2*n)*time.Second)); err != nil {
 		return nil, err
 	}

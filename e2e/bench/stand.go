@@ -169,7 +169,7 @@ func freePorts(n int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer ln.Close() // all at the end, so that they differ
+		defer func() { _ = ln.Close() }() // all at the end, so that they differ
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		ports = append(ports, port)
 	}
