@@ -139,15 +139,23 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
+	notifier, err := alert.NewNotifier(alert.NotifierConfig{
+		URLs: s.alertURLs, Source: source(s), Logger: log.With(logger, "component", "alert"),
+	})
+	if err != nil {
+		return usageError{fmt.Errorf("alert-urls: %w", err)}
+	}
 	board := alert.NewBoard(alert.BoardConfig{
-		Rules:  happened.rules(s, sup.Tail()),
-		Scene:  func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
-		Logger: log.With(logger, "component", "alert"),
+		OnAlert: notifier.Offer,
+		Rules:   happened.rules(s, sup.Tail()),
+		Scene:   func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
+		Logger:  log.With(logger, "component", "alert"),
 	})
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = sup.Status, prober, rp, forwarder, version
-	seen.board = board
+	seen.board, seen.notifier = board, notifier
 
 	held := make(chan struct{})          // closes when the volume is ours
+	judged := make(chan struct{})        // closes when no alert can come any more
 	down := make(chan struct{})          // closes when the node is down for good
 	probes := make(chan net.Listener, 1) // the probe listener, once it is open
 	if listener != nil {
@@ -190,7 +198,12 @@ func run(_ context.Context, s *settings, args []string) error {
 		OnSample: prober.SetResources,
 		Logger:   log.With(logger, "component", "probe"),
 	}).Run))
-	g.Add(actor(ctx, func(ctx context.Context) error { return board.Run(ctx, down) }))
+	// The last moments are worth an alert too, and an alert its delivery.
+	g.Add(actor(ctx, func(ctx context.Context) error {
+		defer close(judged)
+		return board.Run(ctx, down)
+	}))
+	g.Add(actor(ctx, func(ctx context.Context) error { return notifier.Run(ctx, judged) }))
 	// The listeners outlive their context until the node is down: orchestrators
 	// and people ask how the stop goes.
 	g.Add(actor(ctx, enduring(logger, "probe listener", func(ctx context.Context) error {
@@ -218,6 +231,7 @@ func run(_ context.Context, s *settings, args []string) error {
 			Health:     prober.Health,
 			Alerts:     board.Alerts,
 			Metrics:    func() any { return seen.families() },
+			TestAlert:  func(ctx context.Context, url string) ([]alert.Trial, error) { return tryAlert(ctx, s, url) },
 			Detached:   os.Getenv(detached) != "",
 			Quit:       quit,
 			Status: func() api.Status {
