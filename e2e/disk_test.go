@@ -3,11 +3,16 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,14 +24,19 @@ func TestDiskNearlyFullIsSaidOnceAndTakenBackOnce(t *testing.T) {
 	t.Parallel()
 	const size = 256 << 20
 	args := append(append([]string{}, develop...), "--datadir.minfreedisk=0", "--cache=64") // else geth ends by itself below 512 MB
+	hook := listen(t)
 	b := launch(t, image, args,
-		tc.WithEnv(map[string]string{"DAEMON_METRICS_INTERVAL": "1s", "DAEMON_HEALTH_CHECK_INTERVAL": "1s"}),
+		tc.WithEnv(map[string]string{
+			"DAEMON_METRICS_INTERVAL": "1s", "DAEMON_HEALTH_CHECK_INTERVAL": "1s",
+			"DAEMON_ALERT_URLS": hook.url, "DAEMON_ALERT_FULL_WITHIN": "0s",
+		}),
 		tc.WithHostConfigModifier(func(h *container.HostConfig) {
 			h.Tmpfs["/data/data"] = fmt.Sprintf("size=%d,uid=65532,gid=65532,mode=0755", size)
 		}))
 	b.ready()
 	disk := func() float64 { v, _ := b.metric(`wemixvisor_check_healthy{check="disk"}`); return v }
 	fired := func() float64 { v, _ := b.metric(`wemixvisor_alerts_total{alert="disk_low"}`); return v }
+	told := func(state string) func() bool { return func() bool { return hook.count("disk_low", state) > 0 } }
 	firing := func() float64 { v, _ := b.metric(`wemixvisor_alert_firing{alert="disk_low"}`); return v }
 	b.until("a healthy disk", 10*time.Second, func() bool { return disk() == 1 && firing() == 0 })
 
@@ -59,14 +69,63 @@ func TestDiskNearlyFullIsSaidOnceAndTakenBackOnce(t *testing.T) {
 	if n := fired(); n != 1 {
 		t.Errorf("want it fired once, have %v times", n)
 	}
+	b.until("somebody told", 20*time.Second, told("firing"))
 
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	b.until("all well again", 30*time.Second, func() bool { return disk() == 1 && firing() == 0 })
+	b.until("the end told", 20*time.Second, told("resolved"))
 	if n := fired(); n != 1 {
 		t.Errorf("want it fired once, have %v times", n)
 	}
+	if f, r := hook.count("disk_low", "firing"), hook.count("disk_low", "resolved"); f != 1 || r != 1 {
+		t.Errorf("want each told once, have %d and %d", f, r)
+	}
+}
+
+// webhook is a channel for alerts that containers reach.
+type webhook struct {
+	url string
+
+	mu   sync.Mutex
+	told map[[2]string]int // by alert and state
+}
+
+// listen opens a webhook on the machine's side of the engine's own network.
+func listen(t *testing.T) *webhook {
+	t.Helper()
+	out, err := exec.Command("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	subnet, err := netip.ParsePrefix(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := subnet.Masked().Addr().Next() // ours, by Docker's default
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(gateway, 0).String())
+	if err != nil {
+		t.Skipf("the containers' network can't be listened on from here: %v", err)
+	}
+	w := &webhook{told: map[[2]string]int{}}
+	w.url = "generic://" + ln.Addr().String() + "/?disabletls=yes&template=json"
+	srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var a struct{ Alert, State string }
+		_ = json.NewDecoder(r.Body).Decode(&a)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.told[[2]string{a.Alert, a.State}]++
+	})}
+	go srv.Serve(ln) // ends with Close
+	t.Cleanup(func() { srv.Close() })
+	return w
+}
+
+func (w *webhook) count(alert, state string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.told[[2]string{alert, state}]
 }
 
 // grow makes a file larger by so many bytes that are really there.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,8 +50,14 @@ type kubelet struct {
 	mu      sync.Mutex
 	started string // the run whose startup probe succeeded
 	lost    bool
-	kills   []string
+	kills   []kill
 	ready   bool
+}
+
+// kill is one decision to kill the container.
+type kill struct {
+	why   string
+	right bool // the test had said that the node was lost
 }
 
 // watch runs a kubelet until the test's end, which fails if it would have
@@ -68,8 +75,8 @@ func watch(t *testing.T, name string, s schedule, place func(context.Context) (r
 	t.Cleanup(func() {
 		workers.Wait() // the test's context is done
 		for _, kill := range k.killed() {
-			if !strings.HasPrefix(kill, lostMark) {
-				t.Errorf("a kubelet would have killed %s: %s", name, kill)
+			if !kill.right {
+				t.Errorf("a kubelet would have killed %s: %s", name, kill.why)
 			}
 		}
 	})
@@ -84,10 +91,10 @@ func (k *kubelet) truly() {
 }
 
 // killed returns why and when the kubelet would have killed the container.
-func (k *kubelet) killed() []string {
+func (k *kubelet) killed() []kill {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return append([]string{}, k.kills...)
+	return slices.Clone(k.kills)
 }
 
 // serving reports whether the container would get traffic.
@@ -96,9 +103,6 @@ func (k *kubelet) serving() bool {
 	defer k.mu.Unlock()
 	return k.ready
 }
-
-// lostMark stands before a kill that the test had declared right.
-const lostMark = "rightly: "
 
 // worker is one probe of one container, as in the kubelet's prober.
 type worker struct {
@@ -166,10 +170,7 @@ func (w *worker) probe(ctx context.Context) {
 		}
 		w.onHold = true
 		why = fmt.Sprintf("%s failed %d times: %s (%s)", w.path, w.failed, why, time.Now().Format(time.TimeOnly))
-		if w.k.lost {
-			why = lostMark + why
-		}
-		w.k.kills = append(w.k.kills, why)
+		w.k.kills = append(w.k.kills, kill{why, w.k.lost})
 	})
 }
 

@@ -64,7 +64,7 @@ func TestFrozenNodeIsNotReadyAndLaterNotLive(t *testing.T) {
 	b.ready()
 	b.until("traffic", 10*time.Second, strict.serving)
 	if kills := strict.killed(); len(kills) > 0 {
-		t.Fatalf("want nobody killed for a pause, have %s", kills)
+		t.Fatalf("want nobody killed for a pause, have %v", kills)
 	}
 
 	// Longer: a kill is all that helps.
@@ -74,7 +74,7 @@ func TestFrozenNodeIsNotReadyAndLaterNotLive(t *testing.T) {
 	b.lost()
 	b.until("a kubelet's kill", silence+30*time.Second, func() bool { return len(strict.killed()) > 0 })
 	if after := time.Since(frozen); after < silence {
-		t.Fatalf("want live for %s of silence, have it killed after %s: %s", silence, after, strict.killed())
+		t.Fatalf("want live for %s of silence, have it killed after %s: %v", silence, after, strict.killed())
 	}
 	if _, body := b.get("/livez"); !strings.Contains(body, "silent for") {
 		t.Fatalf("want the silence named, have %s", body)

@@ -11,6 +11,3 @@ func Measure(path string) (d Disk, wrong string) {
 	}
 	return d, text
 }
-
-// Room says in words what is free of d.
-func (d Disk) Room() string { return size(d.Free) + " of " + size(d.Size) + " free" }

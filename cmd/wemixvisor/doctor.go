@@ -30,6 +30,7 @@ var examinations = []examination{
 	{"rpc", examineRPC},
 	{"probes", examineProbes},
 	{"health", examineHealth},
+	{"alerts", examineAlerts},
 	{"grace", examineGrace},
 }
 

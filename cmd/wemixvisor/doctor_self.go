@@ -71,6 +71,15 @@ func examineProbes(ctx context.Context, p *patient) []finding {
 	return []finding{ok("live, answered on %s in %s", p.s.probeAddress, time.Since(began).Round(100*time.Microsecond))}
 }
 
+// examineAlerts says whether anybody is told. Whether a channel takes a message,
+// only a message can tell.
+func examineAlerts(_ context.Context, p *patient) []finding {
+	if len(p.s.alertURLs) == 0 {
+		return []finding{ok("no channel is set: people see alerts in status and metrics alone; to be told, set alert-urls")}
+	}
+	return []finding{ok("%d channels are set; try them: wemixvisor alert test", len(p.s.alertURLs))}
+}
+
 // examineGrace says what only the operator can look at: no runtime tells a
 // container how long it will wait.
 func examineGrace(_ context.Context, p *patient) []finding {

@@ -89,7 +89,7 @@ func examineSpace(_ context.Context, p *patient) []finding {
 		if d.Inodes > 0 {
 			inodes = fmt.Sprintf(", %d of %d inodes", d.InodesFree, d.Inodes)
 		}
-		findings = append(findings, ok("%s: %s%s", dir, d.Room(), inodes))
+		findings = append(findings, ok("%s: %s%s", dir, d, inodes))
 	}
 	return findings
 }
