@@ -16,6 +16,7 @@ import (
 // examinations are doctor's lines in their order. Each looks and changes
 // nothing, with a supervisor beside it and without one.
 var examinations = []examination{
+	{"user", examineUser},
 	{"settings", examineSettings},
 	{"home", examineHome},
 	{"data-dir", examineDataDir},
@@ -65,6 +66,8 @@ type finding struct {
 	Level string `json:"level"`
 	What  string `json:"what"`
 	Next  string `json:"next"` // the next step; empty where there is none to take
+
+	last bool // whatever would follow could only mislead
 }
 
 func ok(format string, values ...any) finding {
@@ -118,6 +121,9 @@ func examine(ctx context.Context, s *settings) []finding {
 		for _, f := range e.within(ctx, p, examinationTime) {
 			f.Name = e.name
 			findings = append(findings, f)
+			if f.last {
+				return findings
+			}
 		}
 	}
 	return findings

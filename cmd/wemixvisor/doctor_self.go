@@ -13,6 +13,21 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 )
 
+// examineUser looks whether we are the user that the supervisor is. Somebody
+// else's rights say nothing of its own, and whoever then does what we advise
+// takes the volume away from it.
+func examineUser(_ context.Context, p *patient) []finding {
+	me := os.Geteuid()
+	var st syscall.Stat_t // its socket is made anew at each start
+	if p.home.Held() && syscall.Stat(p.s.controlSocket, &st) == nil && int(st.Uid) != me {
+		f := red(fmt.Sprintf("we are user %d, and the supervisor of %s is user %d: what we see is not what it sees", me, p.s.home, st.Uid),
+			fmt.Sprintf("ask as that one: docker exec -u %d CONTAINER wemixvisor doctor", st.Uid))
+		f.last = true
+		return []finding{f}
+	}
+	return []finding{ok("%d:%d", me, os.Getegid())}
+}
+
 func examineSettings(_ context.Context, p *patient) []finding {
 	var findings []finding
 	for _, name := range p.s.warnings {

@@ -148,6 +148,23 @@ func TestDoctorIsRedWhereTheNodeCouldNotLive(t *testing.T) {
 	}
 }
 
+func TestDoctorGivesNoAdviceAsTheWrongUser(t *testing.T) {
+	s := healthy(t)
+	lock, err := upgrade.Home{Root: s.home, Name: s.name}.Lock(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	write(t, s.controlSocket, "", time.Now())
+	if err := os.Chown(s.controlSocket, 65532, 65532); err != nil {
+		t.Skip("needs root, to be somebody else:", err)
+	}
+	have := examine(t.Context(), s)
+	if len(have) != 1 || have[0].Name != "user" || have[0].Level != levelRed || !strings.Contains(have[0].Next, "-u 65532") {
+		t.Fatalf("want one red line and whom to be, have %+v", have)
+	}
+}
+
 func TestDoctorWarns(t *testing.T) {
 	s := healthy(t)
 	s.warnings = []string{"DAEMON_SHUTDOWN_GRASE"}
