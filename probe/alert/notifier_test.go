@@ -138,7 +138,9 @@ func TestChannelsThatFail(t *testing.T) {
 			io.WriteString(conn, "SSH-2.0-OpenSSH_9.2 passw0rd-s3cret\r\n")
 			conn.Close()
 		}, "malformed HTTP"},
-		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), 307) }, "redirects"},
+		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+		}, "redirects"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var calls, arrived atomic.Int32

@@ -12,7 +12,7 @@ type secrets struct{ words *regexp.Regexp }
 
 // addressed are the services whose URL has a server's address as its host. With
 // the others it is a token, an account or a topic.
-var addressed = []string{"generic", "gotify", "matrix", "mattermost", "ntfy", "rocketchat", "signal", "smtp", "zulip"}
+var addressed = []string{"generic", "gotify", "mattermost", "ntfy", "rocketchat", "smtp"}
 
 // shown is what of a URL may be seen: its scheme, and its host where that is an
 // address.
