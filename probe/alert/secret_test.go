@@ -187,6 +187,7 @@ func TestRetryAfter(t *testing.T) {
 
 func FuzzSecretsStayHidden(f *testing.F) {
 	f.Add("user", "pass-word", "path/to", "a=b&c=long-value")
+	f.Add("user", "pass", "path", "no UTF-8: \x9e")
 	f.Fuzz(func(t *testing.T, user, password, path, query string) {
 		u := &url.URL{Scheme: "slack", User: url.UserPassword(user, password), Host: "host.example", Path: path, RawQuery: query}
 		s := secretsOf(u)
