@@ -32,7 +32,7 @@ const (
 
 // watchTable is what came out of it.
 type watchTable struct {
-	cpu, rss, scrape, polled, told, p50, p99, asked, quiet *row
+	cpu, rss, scrape, polled, told, p50, p99, cost, asked, quiet *row
 }
 
 func newWatchTable() *watchTable {
@@ -44,6 +44,7 @@ func newWatchTable() *watchTable {
 		told:   newRow("head seen after it exists, longest, ms", 1).of(slices.Max).atMost(50, " ms"),
 		p50:    newRow("10,000 probes a second on one core, p50, ms", 3),
 		p99:    newRow("10,000 probes a second on one core, p99, ms", 3).atMost(5, " ms"),
+		cost:   newRow("CPU for that, % of one core", 1),
 		asked:  newRow("the node's RPC requests during 10 s of that", 0),
 		quiet:  newRow("the same without probes", 0),
 	}
@@ -52,7 +53,7 @@ func newWatchTable() *watchTable {
 // cells returns the table, its head first.
 func (t *watchTable) cells() [][]string {
 	cells := [][]string{{"median", polling, subscription, "bar"}}
-	for _, r := range []*row{t.cpu, t.rss, t.scrape, t.polled, t.told, t.p50, t.p99, t.asked, t.quiet} {
+	for _, r := range []*row{t.cpu, t.rss, t.scrape, t.polled, t.told, t.p50, t.p99, t.cost, t.asked, t.quiet} {
 		judged := polling
 		if worst := r.value(subscription); !(worst <= r.value(polling)) && len(r.values[subscription]) > 0 {
 			judged = subscription // the bar is for both
@@ -146,6 +147,10 @@ func (w watch) storm(ctx context.Context, t *watchTable, column string, s *stand
 		return err
 	}
 	var times []float64
+	before, err := busy(s.pid())
+	if err != nil {
+		return err
+	}
 	asked, err := count(func() (err error) {
 		times, err = volley(ctx, s.probes, "/readyz", w.rate, w.volley)
 		return err
@@ -156,6 +161,11 @@ func (w watch) storm(ctx context.Context, t *watchTable, column string, s *stand
 	if err != nil {
 		return err
 	}
+	after, err := busy(s.pid())
+	if err != nil {
+		return err
+	}
+	t.cost.add(column, 100*float64(after-before)/float64(w.volley))
 	t.quiet.add(column, quiet)
 	t.asked.add(column, asked)
 	t.p50.add(column, percentile(times, 50))
