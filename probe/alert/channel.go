@@ -56,7 +56,11 @@ func newChannel(raw string) (*channel, error) {
 // locate makes the library's service.
 func (c *channel) locate() error {
 	maker, ok := services[c.scheme]
-	if !ok {
+	switch {
+	case ok:
+	case c.scheme == "http", c.scheme == "https":
+		return fmt.Errorf("a webhook is written generic+%s://HOST/PATH", c.scheme)
+	default:
 		return fmt.Errorf("unknown service %q: want one of %s", c.scheme, strings.Join(slices.Sorted(maps.Keys(services)), ", "))
 	}
 	service := maker()

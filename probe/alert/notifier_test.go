@@ -122,6 +122,20 @@ func TestWebhookGetsTheAlert(t *testing.T) {
 	until(t, "it counted as sent", func() bool { return n.Counts() == Counts{Sent: 1} })
 }
 
+func TestWebhookWrittenShort(t *testing.T) {
+	got := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got <- r.URL.String() + " " + string(text)
+	}))
+	t.Cleanup(srv.Close)
+	n, _, _ := start(t, quick, "generic+"+srv.URL+"/path?key=value")
+	n.Offer(firing("node_down"))
+	if have := <-got; !strings.HasPrefix(have, "/path?key=value [FIRING] node_down: node0\nit burns\n") {
+		t.Errorf("want the text, have %q", have)
+	}
+}
+
 // TestChannelsThatFail has every way to fail twice and then succeed: the message
 // arrives once, the failures are counted, and no secret is logged.
 func TestChannelsThatFail(t *testing.T) {

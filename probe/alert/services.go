@@ -19,7 +19,7 @@ import (
 )
 
 // services are those of the library's that were seen to say so when they fail:
-// see their test. The others it has cost memory in exec mode too, and one of
+// see their test. Those left out would cost memory in exec mode too, and one of
 // them, logger, sends nothing to anybody.
 var services = map[string]func() types.Service{
 	"discord":    func() types.Service { return new(discord.Service) },
