@@ -10,10 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -24,6 +23,8 @@ type observer struct {
 	prober     *probe.Prober
 	reaper     *reaper.Reaper
 	forwarder  *supervisor.Forwarder
+	board      *alert.Board
+	notifier   *alert.Notifier
 	version    string
 
 	oom atomic.Uint64
@@ -40,7 +41,6 @@ const (
 )
 
 func newObserver() *observer {
-	metrics.ExposeMetadata(true)
 	return &observer{
 		exits:    map[int]uint64{0: 0},
 		restarts: map[string]uint64{reasonExit: 0, reasonOOM: 0},
@@ -71,9 +71,13 @@ func (o *observer) transition(from, to supervisor.Status) {
 	o.restarts[reason]++
 }
 
-// write prints the exposition. A figure that is not known yet is absent.
-func (o *observer) write(w io.Writer) {
-	st, now, e := o.supervisor(), time.Now(), exposition{w}
+// write prints the exposition.
+func (o *observer) write(w io.Writer) { writeText(w, o.families()) }
+
+// families returns every metric there is. A figure that is not known yet is
+// absent, a counter begins at zero.
+func (o *observer) families() []family {
+	st, now, e := o.supervisor(), time.Now(), exposition{}
 
 	e.gauge("build_info", "The running wemixvisor.", point{label("version", o.version), 1})
 	e.gauge("node_up", "Whether the node's process exists.", point{"", number(st.Pid != 0)})
@@ -130,6 +134,20 @@ func (o *observer) write(w io.Writer) {
 	}
 	e.gauge("check_healthy", "Whether the health check passes.", checks...)
 
+	var fired, firing []point
+	for _, t := range o.board.Tallies() {
+		fired = append(fired, point{label("alert", t.Name), float64(t.Fired)})
+		firing = append(firing, point{label("alert", t.Name), number(t.Firing)})
+	}
+	e.counter("alerts_total", "How often the alert has fired.", fired...)
+	e.gauge("alert_firing", "Whether the alert fires.", firing...)
+
+	told := o.notifier.Counts()
+	e.counter("notifications_total", "Messages about alerts, for each channel: sent, tries that failed, dropped for good.",
+		point{label("result", "sent"), float64(told.Sent)},
+		point{label("result", "failed"), float64(told.Failed)},
+		point{label("result", "dropped"), float64(told.Dropped)})
+
 	e.counter("reaped_total", "Orphans collected.", point{"", float64(o.reaper.Reaped())})
 	var signals []point
 	for n := range o.forwarder.Sent {
@@ -139,7 +157,8 @@ func (o *observer) write(w io.Writer) {
 		}
 	}
 	e.counter("signals_forwarded_total", "Signals passed on to the node's process group.", signals...)
-	metrics.WriteProcessMetrics(w)
+	e.process()
+	return e.families
 }
 
 // counts returns the counters that have labels, in a stable order.
