@@ -3,7 +3,7 @@ module github.com/wemix/wemixvisor
 go 1.26.0
 
 require (
-	github.com/VictoriaMetrics/metrics v1.40.0
+	github.com/VictoriaMetrics/metrics v1.35.1
 	github.com/ethereum/go-ethereum v1.17.10
 	github.com/go-kit/log v0.2.1
 	github.com/google/renameio/v2 v2.0.2

@@ -65,6 +65,7 @@ func commands() []command {
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
 		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
+		{"doctor", "[--json]", "look at paths, permissions, space, clock, RPC, link, probes: exit 1 on any red", false, doctor},
 		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
 	}
 }
