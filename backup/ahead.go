@@ -17,7 +17,7 @@ import (
 // ahead is a whole pass while the node runs, durable when it returns.
 func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error) {
 	clear(d.refused)
-	clear(d.young)
+	clear(d.youngIn)
 	d.shared = 0
 	ledger, err := newLedger(path.Join(d.dir(), ledgerFirst))
 	if err != nil {

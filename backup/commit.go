@@ -33,7 +33,7 @@ func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snap
 	defer end()
 	if s.next == nil || !s.next.ready || !exists(s.next.mirror(".")) {
 		var held locks
-		if err := held.takeAll(ctx, at.tree, at.mounts); err != nil {
+		if _, err := at.survey(ctx, &held); err != nil {
 			return Snapshot{}, fmt.Errorf("commit snapshot: %w", err)
 		}
 		held.free()
@@ -202,6 +202,7 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 	snap.Files, snap.Linked = w.files, w.linked
 	snap.Bytes, snap.Copied = d.shared+w.bytes, w.toCopy
 	snap.Excluded, snap.Partial = w.excluded, partial(w.excluded)
+	slices.Sort(w.kept)
 	for _, k := range w.kept {
 		snap.Kept = append(snap.Kept, escapeName(k))
 	}

@@ -40,11 +40,11 @@ type draft struct {
 	*site
 	external []string
 	copier   copier
-	sources  map[string]source  // by path: what a copy in the mirror was made from
-	young    map[string]int64   // by path: linked files to look at again in the window, and their size
-	refused  map[unix.Errno]int // links that could not be made, and why
-	shared   int64              // bytes of the files that need not be copied in the window
-	ready    bool               // the first ledger is whole
+	sources  map[string]source           // by path: what a copy in the mirror was made from
+	youngIn  map[string]map[string]int64 // by folder and name: linked files to look at again in the window, and their size
+	refused  map[unix.Errno]int          // links that could not be made, and why
+	shared   int64                       // bytes of the files that need not be copied in the window
+	ready    bool                        // the first ledger is whole
 }
 
 // source tells whether a file is still the one that was copied. An inode is not
@@ -62,9 +62,12 @@ func sourceOf(e Entry, ctime int64) source {
 func (d *draft) dir() string              { return d.site.draft() }
 func (d *draft) mirror(rel string) string { return filepath.Join(d.dir(), mirrorFolder, rel) }
 
+// young returns the size that a file to look at again had; 0 for others.
+func (d *draft) young(at string) int64 { return d.youngIn[filepath.Dir(at)][filepath.Base(at)] }
+
 // newDraft starts from nothing: what an earlier process left is nobody's now.
 func (s *Snapshotter) newDraft(ctx context.Context, at *site) (*draft, error) {
-	d := &draft{site: at, sources: map[string]source{}, young: map[string]int64{}, refused: map[unix.Errno]int{}}
+	d := &draft{site: at, sources: map[string]source{}, youngIn: map[string]map[string]int64{}, refused: map[unix.Errno]int{}}
 	if err := d.erase(ctx); err != nil {
 		return nil, err
 	}

@@ -1,12 +1,10 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -66,37 +64,13 @@ func (l *locks) free() {
 	*l = nil
 }
 
-// takeAll locks every lock file of a tree.
-func (l *locks) takeAll(ctx context.Context, t Tree, m mounts) error {
-	return l.takeBelow(ctx, t, m, ".")
-}
-
-func (l *locks) takeBelow(ctx context.Context, t Tree, m mounts, rel string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	entries, err := readDirents(t.at(rel))
-	if err != nil {
-		return fmt.Errorf("probe locks: %w", err)
-	}
-	var folders []string
+// takeIn locks the lock files of one folder.
+func (l *locks) takeIn(t Tree, rel string, entries []dirent) error {
 	for _, e := range entries {
-		at := path.Join(rel, e.name)
-		if t.own(t.at(at)) || m[t.at(at)] || kept(at) {
-			continue
-		}
-		switch {
-		case e.kind == fs.ModeDir:
-			folders = append(folders, at)
-		case isLock(e):
-			if err := l.take(t.at(at)); err != nil {
+		if isLock(e) {
+			if err := l.take(filepath.Join(t.at(rel), e.name)); err != nil {
 				return err
 			}
-		}
-	}
-	for _, at := range folders {
-		if err := l.takeBelow(ctx, t, m, at); err != nil {
-			return err
 		}
 	}
 	return nil
