@@ -180,7 +180,7 @@ func (p *pass) settle() error {
 			return err
 		}
 	}
-	return syncFS(p.dir())
+	return p.sync()
 }
 
 // publish names the snapshot. From the rename on it is one.
