@@ -134,8 +134,10 @@ func (g *geth) stop() {
 // A real node: stopped, taken, run on and cut back in place, and rolled back to the
 // byte; then it stands where it stood.
 func TestRealNode(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"pebble", "leveldb"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			root := filepath.Join(t.TempDir(), "data")
 			s := snapshotter(root)
 			g := startGeth(t, root, "--db.engine", engine)

@@ -49,7 +49,7 @@ func TestChild(t *testing.T) {
 // a while, and returns whether it came to its end.
 func child(t *testing.T, op, root, id, point, log string, after time.Duration) bool {
 	t.Helper()
-	died, err, out := spawn(t, op, root, id, point, log, after)
+	died, out, err := spawn(t, op, root, id, point, log, after)
 	if err != nil {
 		t.Fatalf("%s at %q: %v\n%s", op, point, err, out)
 	}
@@ -57,7 +57,7 @@ func child(t *testing.T, op, root, id, point, log string, after time.Duration) b
 }
 
 // spawn is child for an operation that may fail.
-func spawn(t *testing.T, op, root, id, point, log string, after time.Duration) (died bool, err error, out *strings.Builder) {
+func spawn(t *testing.T, op, root, id, point, log string, after time.Duration) (died bool, out *strings.Builder, err error) {
 	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^TestChild$")
 	c.Env = append(os.Environ(), fmt.Sprintf("WEMIXVISOR_BACKUP_CHILD=%s %s %s", op, root, id),
@@ -74,9 +74,9 @@ func spawn(t *testing.T, op, root, id, point, log string, after time.Duration) (
 	err = c.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && (exit.ExitCode() == 137 || exit.ExitCode() == -1) {
-		return true, nil, out
+		return true, out, nil
 	}
-	return false, err, out
+	return false, out, err
 }
 
 // points lets an operation pass once, and returns each point it came by, with the
@@ -241,6 +241,7 @@ func (v victim) recovered(t *testing.T, when, crash string, want map[string]stri
 }
 
 func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	next := herd(t)
 	for _, op := range []string{"prepare", "commit", "rollback", "replace", "drop", "recover"} {
 		t.Run(op, func(t *testing.T) {
@@ -281,6 +282,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 // A swap that is killed, and whose recovery is killed at each of its own steps.
 func TestRecoveryKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	next := herd(t)
 	v := next()
 	child(t, "rollback", v.root, v.id, "backup.swap-out#2=exit", "", 0)
@@ -298,6 +300,7 @@ func TestRecoveryKilledAtEveryStep(t *testing.T) {
 
 // A swap that cannot be finished, and whose undoing is killed at each step.
 func TestUndoKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	next := herd(t)
 	stuck := func() victim {
 		v := next()
@@ -310,7 +313,7 @@ func TestUndoKilledAtEveryStep(t *testing.T) {
 	}
 	v := stuck()
 	log := filepath.Join(t.TempDir(), "points")
-	if _, err, out := spawn(t, "rollback", v.root, v.id, "", log, 0); err == nil {
+	if _, out, err := spawn(t, "rollback", v.root, v.id, "", log, 0); err == nil {
 		t.Fatalf("it was finished: %s", out)
 	}
 	if v.recovered(t, "undone at once", "", v.old) {
@@ -328,7 +331,7 @@ func TestUndoKilledAtEveryStep(t *testing.T) {
 			continue // TestKilledAtEveryStep has been there
 		}
 		v := stuck()
-		if died, _, out := spawn(t, "rollback", v.root, v.id, point+"=exit", "", 0); !died {
+		if died, out, _ := spawn(t, "rollback", v.root, v.id, point+"=exit", "", 0); !died {
 			t.Fatalf("%s: it did not die there: %s", point, out)
 		}
 		if v.recovered(t, "killed at "+point, "", v.old) {
@@ -344,6 +347,7 @@ func TestUndoKilledAtEveryStep(t *testing.T) {
 }
 
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if os.Getenv("WEMIXVISOR_LONG") != "" {
 		rounds = 200

@@ -59,9 +59,17 @@ func lockError(file string, err error) error {
 // free lets go of all.
 func (l *locks) free() {
 	for _, f := range *l {
-		f.Close()
+		unlock(f)
 	}
 	*l = nil
+}
+
+// unlock lets go of a lock and closes its file. Closing alone would not do at once:
+// a child that is between its fork and its exec has the file open too.
+func unlock(f *os.File) {
+	_ = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	f.Close()
 }
 
 // takeIn locks the lock files of one folder.

@@ -99,7 +99,7 @@ func (s *Snapshotter) begin(ctx context.Context) (*site, func(), error) {
 		return nil, nil, spaceError(err)
 	}
 	return at, func() {
-		lock.Close()
+		unlock(lock)
 		<-s.turn
 	}, nil
 }

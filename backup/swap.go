@@ -116,8 +116,10 @@ type exchange struct {
 }
 
 func (s *site) exchange(j *swap) *exchange {
-	return &exchange{swap: j, site: s, live: s.tree.Root,
-		incoming: filepath.Join(s.ours, string(j.From)), away: filepath.Join(s.failed(), j.Failed)}
+	return &exchange{
+		swap: j, site: s, live: s.tree.Root,
+		incoming: filepath.Join(s.ours, string(j.From)), away: filepath.Join(s.failed(), j.Failed),
+	}
 }
 
 // run finishes the swap, or, if that is what the journal says, undoes it. A swap
