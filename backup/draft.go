@@ -71,7 +71,11 @@ func (s *Snapshotter) newDraft(ctx context.Context, at *site) (*draft, error) {
 	if err := d.erase(ctx); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(d.mirror("."), 0o700); err != nil {
+	err := makeFolders(at.snapshots())
+	if err == nil {
+		err = os.MkdirAll(d.mirror("."), 0o700)
+	}
+	if err != nil {
 		_ = d.erase(ctx)
 		return nil, fmt.Errorf("prepare snapshot: %w", spaceError(err))
 	}
@@ -127,7 +131,7 @@ func (d *draft) method() string {
 
 // warnings says what makes this snapshot dearer than it could be, and the cure.
 func (d *draft) warnings() []string {
-	var all []string
+	all := []string{}
 	for why, n := range d.refused {
 		cure := ""
 		switch why {
@@ -208,7 +212,7 @@ func (s *Snapshotter) prepare(ctx context.Context, at *site) (p Prepared, err er
 	d.ready = true
 	return Prepared{
 		Method: d.method(), Files: w.files, Linked: w.linked, Staged: w.staged, ToCopy: w.toCopy,
-		Partial: partial(w.excluded), Excluded: w.excluded, Warnings: d.warnings(),
+		Partial: partial(w.excluded), Excluded: w.leftOut(), Warnings: d.warnings(),
 	}, nil
 }
 

@@ -178,6 +178,12 @@ func TestNoSpaceLeavesNoTrace(t *testing.T) {
 			trace(fmt.Sprintf("%d inodes left", left+1))
 		}
 	})
+	t.Run("a recovery", func(t *testing.T) {
+		if _, err := s.Recover(ctx); err != nil {
+			t.Errorf("a full volume: %v", err)
+		}
+		trace("recovery")
+	})
 	t.Run("a rollback", func(t *testing.T) {
 		for n := range 6 {
 			if err := os.WriteFile(filepath.Join(hoard, fmt.Sprint(n)), nil, 0o600); err != nil {

@@ -90,6 +90,9 @@ func isLock(e dirent) bool { return e.kind == 0 && (e.name == "LOCK" || e.name =
 // .wemixvisor in it.
 func ourLock(ours string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(ours, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		f, err = os.Open(ours) // a full volume is to be recovered too; on NFS a folder cannot be locked
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock snapshots: %w", err)
 	}

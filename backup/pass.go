@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -303,6 +305,12 @@ func (p *pass) stale(at string, e dirent) error {
 	delete(p.sources, at)
 	delete(p.youngIn[path.Dir(at)], path.Base(at))
 	return os.Remove(p.mirror(at))
+}
+
+// leftOut returns what is not part of the snapshot, by path.
+func (p *pass) leftOut() []Excluded {
+	slices.SortFunc(p.excluded, func(a, b Excluded) int { return strings.Compare(a.Path, b.Path) })
+	return append([]Excluded{}, p.excluded...)
 }
 
 // lookWithChange is lookAt, and the time at which the inode last changed.

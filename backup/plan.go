@@ -41,6 +41,9 @@ func (p *plan) folder(rel string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if rel == "." && len(incoming) == 0 && p.Kind == swapReplace {
+		return fmt.Errorf("%w: there is nothing in %s", ErrCorrupt, p.incoming)
+	}
 	for _, e := range incoming {
 		comes[e.name] = e
 	}

@@ -58,14 +58,16 @@ type move struct {
 
 // swapFolder is a folder that stays, with what it was and what it is to be.
 type swapFolder struct {
-	Path     fileName `json:"path"`
-	Was, Now look
+	Path fileName `json:"path"`
+	Was  look     `json:"was"`
+	Now  look     `json:"now"`
 }
 
 type look struct {
-	Mode     fs.FileMode
-	UID, GID int
-	Time     int64 // of modification, ns
+	Mode fs.FileMode `json:"mode"`
+	UID  int         `json:"uid"`
+	GID  int         `json:"gid"`
+	Time int64       `json:"time"` // of modification, ns
 }
 
 func lookOf(e Entry) look {
