@@ -1,0 +1,142 @@
+package backup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// A ledger lists the files of a snapshot with what they were when they were
+// taken, a line each:
+//
+//	link INODE SIZE MTIME "path"    shared with the node: it must still be that
+//	copy 0 SIZE MTIME "path"        our own
+//	gone 0 0 0 "path"               taken back; only in the second ledger
+//	end COUNT                       without it the ledger was cut
+//
+// There are two to a snapshot: half a million lines are written while the node
+// runs, and in the window only those that differ. A line of the second one is
+// valid in place of the first one's.
+type ledgerLine struct {
+	kind  string
+	ino   uint64
+	size  int64
+	mtime int64 // ns
+	path  string
+}
+
+const (
+	lineLink = "link"
+	lineCopy = "copy"
+	lineGone = "gone"
+)
+
+func lineOf(kind string, e Entry) ledgerLine {
+	l := ledgerLine{kind: kind, size: e.Size, mtime: e.ModTime.UnixNano(), path: e.Path}
+	if kind == lineLink {
+		l.ino = e.Ino
+	}
+	return l
+}
+
+// ledgerWriter writes one. Errors wait for close.
+type ledgerWriter struct {
+	f     *os.File
+	w     *bufio.Writer
+	buf   []byte
+	lines int
+}
+
+func newLedger(file string) (*ledgerWriter, error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("write ledger: %w", err)
+	}
+	return &ledgerWriter{f: f, w: bufio.NewWriterSize(f, 256<<10)}, nil
+}
+
+func (l *ledgerWriter) add(line ledgerLine) {
+	b := append(l.buf[:0], line.kind...)
+	b = strconv.AppendUint(append(b, ' '), line.ino, 10)
+	b = strconv.AppendInt(append(b, ' '), line.size, 10)
+	b = strconv.AppendInt(append(b, ' '), line.mtime, 10)
+	b = strconv.AppendQuote(append(b, ' '), line.path)
+	l.buf = append(b, '\n')
+	l.lines++
+	_, _ = l.w.Write(l.buf)
+}
+
+// close makes it durable.
+func (l *ledgerWriter) close() error {
+	fmt.Fprintf(l.w, "end %d\n", l.lines)
+	err := l.w.Flush()
+	if err == nil {
+		err = l.f.Sync()
+	}
+	if cerr := l.f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write ledger: %w", spaceError(err))
+	}
+	return nil
+}
+
+// readLedger calls f for each line. A missing ledger is a corrupt one.
+func readLedger(file string, f func(ledgerLine) error) error {
+	r, err := os.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read ledger %s: %w: it is missing", file, ErrCorrupt)
+	}
+	if err != nil {
+		return fmt.Errorf("read ledger: %w", err)
+	}
+	defer r.Close()
+	return scanLedger(file, r, f)
+}
+
+func scanLedger(file string, r io.Reader, f func(ledgerLine) error) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 64<<10), 64<<10) // a path is at most 4 KiB, quoted four times that
+	n := 0
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "end "); ok {
+			if rest != strconv.Itoa(n) || lines.Scan() {
+				return fmt.Errorf("read ledger %s: %w: %d lines, but it ends with %q", file, ErrCorrupt, n, rest)
+			}
+			return nil
+		}
+		line, ok := parseLedgerLine(lines.Text())
+		if !ok {
+			return fmt.Errorf("read ledger %s: %w: line %d", file, ErrCorrupt, n+1)
+		}
+		n++
+		if err := f(line); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("read ledger %s: %w", file, err)
+	}
+	return fmt.Errorf("read ledger %s: %w: it is cut", file, ErrCorrupt)
+}
+
+func parseLedgerLine(s string) (l ledgerLine, ok bool) {
+	fields := strings.SplitN(s, " ", 5)
+	if len(fields) != 5 {
+		return l, false
+	}
+	var errs [4]error
+	l.kind = fields[0]
+	l.ino, errs[0] = strconv.ParseUint(fields[1], 10, 64)
+	l.size, errs[1] = strconv.ParseInt(fields[2], 10, 64)
+	l.mtime, errs[2] = strconv.ParseInt(fields[3], 10, 64)
+	l.path, errs[3] = strconv.Unquote(fields[4])
+	known := l.kind == lineLink || l.kind == lineCopy || l.kind == lineGone
+	return l, known && errors.Join(errs[:]...) == nil && (l.path == "" || fs.ValidPath(strings.ToValidUTF8(l.path, "?")))
+}
