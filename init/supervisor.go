@@ -113,6 +113,15 @@ func (s *Supervisor) Status() Status { return *s.status.Load() }
 // Tail returns what the node wrote last.
 func (s *Supervisor) Tail() *Tail { return s.tail }
 
+// Still calls f while nothing of the node's output is on its way: what was
+// written to the tail before offset is in the log file, and nothing more is.
+func (s *Supervisor) Still(f func(offset int64)) {
+	s.output.mu.Lock()
+	defer s.output.mu.Unlock()
+	_, offset := s.tail.Lines(0)
+	f(offset)
+}
+
 // Process returns the node's process, or nil when it is down.
 func (s *Supervisor) Process() *reaper.Process { return s.proc.Load() }
 

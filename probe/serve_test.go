@@ -183,7 +183,7 @@ func TestParlourShowsTheOldestOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newParlour(ln, 2)
+	p := NewParlour(ln, 2)
 	defer p.Close()
 	come := func() (mine, theirs net.Conn) {
 		t.Helper()

@@ -53,17 +53,20 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	hub := NewHub(sup.Tail(), log.NewNopLogger())
 	srv := NewServer(Config{
 		Supervisor: sup,
+		Hub:        hub,
 		Status:     func() Status { return StatusOf(Sources{Supervisor: sup.Status()}, time.Now()) },
 		Health:     func() probe.Health { return probe.Health{} },
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
+	done := make(chan struct{}, 3)
 	go func() { _ = sup.Run(ctx); done <- struct{}{} }()
-	go func() { _ = srv.Serve(ctx, ln, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = hub.Run(ctx, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = srv.Serve(ctx, ln, nil, sup.Closed()); done <- struct{}{} }()
 	c := NewClient(path)
-	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done })
+	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done; <-done })
 	return c, sup
 }
 
