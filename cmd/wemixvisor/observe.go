@@ -14,6 +14,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -24,6 +25,7 @@ type observer struct {
 	prober     *probe.Prober
 	reaper     *reaper.Reaper
 	forwarder  *supervisor.Forwarder
+	board      *alert.Board
 	version    string
 
 	oom atomic.Uint64
@@ -129,6 +131,14 @@ func (o *observer) write(w io.Writer) {
 		}
 	}
 	e.gauge("check_healthy", "Whether the health check passes.", checks...)
+
+	var fired, firing []point
+	for _, t := range o.board.Tallies() {
+		fired = append(fired, point{label("alert", t.Name), float64(t.Fired)})
+		firing = append(firing, point{label("alert", t.Name), number(t.Firing)})
+	}
+	e.counter("alerts_total", "How often the alert has fired.", fired...)
+	e.gauge("alert_firing", "Whether the alert fires.", firing...)
 
 	e.counter("reaped_total", "Orphans collected.", point{"", float64(o.reaper.Reaped())})
 	var signals []point

@@ -20,6 +20,7 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/reaper/signals"
@@ -72,6 +73,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	seen := newObserver()
 	var sup *supervisor.Supervisor
 	var follower *chain.Follower
+	var happened alarms
 	prober := probe.New(probe.Config{
 		MaxHeadAge:        s.readyMaxHeadAge,
 		LiveMaxRPCSilence: s.liveMaxRPCSilence,
@@ -87,6 +89,8 @@ func run(_ context.Context, s *settings, args []string) error {
 		PeersEvery: s.healthCheckInterval,
 		Logger:     log.With(logger, "component", "chain"),
 		OnFacts:    prober.SetFacts,
+		OnAlarm:    prober.SetAlarm,
+		StateFile:  filepath.Join(home.Dir(), "head.json"),
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
@@ -116,6 +120,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		},
 		OnEnded: func(e supervisor.Ended) {
 			seen.ended(e)
+			happened.ended(e)
 			hint(logger, args, e)
 		},
 	}
@@ -134,7 +139,13 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
+	board := alert.NewBoard(alert.BoardConfig{
+		Rules:  happened.rules(s, sup.Tail()),
+		Scene:  func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
+		Logger: log.With(logger, "component", "alert"),
+	})
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = sup.Status, prober, rp, forwarder, version
+	seen.board = board
 
 	held := make(chan struct{})          // closes when the volume is ours
 	down := make(chan struct{})          // closes when the node is down for good
@@ -174,11 +185,12 @@ func run(_ context.Context, s *settings, args []string) error {
 	g.Add(actor(ctx, prober.Run))
 	g.Add(actor(ctx, probe.NewSampler(probe.SamplerConfig{
 		Interval: s.metricsInterval,
-		Paths:    []string{s.dataDir},
+		Paths:    []string{s.dataDir, s.dataBackupDir},
 		PID:      func() int { return sup.Status().Pid },
 		OnSample: prober.SetResources,
 		Logger:   log.With(logger, "component", "probe"),
 	}).Run))
+	g.Add(actor(ctx, func(ctx context.Context) error { return board.Run(ctx, down) }))
 	// The listeners outlive their context until the node is down: orchestrators
 	// and people ask how the stop goes.
 	g.Add(actor(ctx, enduring(logger, "probe listener", func(ctx context.Context) error {
@@ -204,12 +216,13 @@ func run(_ context.Context, s *settings, args []string) error {
 			Supervisor: sup,
 			Version:    ownVersion(),
 			Health:     prober.Health,
+			Alerts:     board.Alerts,
 			Detached:   os.Getenv(detached) != "",
 			Quit:       quit,
 			Status: func() api.Status {
 				return api.StatusOf(api.Sources{
 					Supervisor: sup.Status(), Facts: follower.Facts(), Health: prober.Health(),
-					Network: s.network, Upgrade: home.Current(),
+					Alerts: board.Alerts(), Network: s.network, Upgrade: home.Current(),
 				}, time.Now())
 			},
 		}).Serve(ctx, ln, down)
@@ -275,7 +288,7 @@ func nodeEnv(environ []string) []string {
 func nodeOf(st supervisor.Status) probe.Node {
 	n := probe.Node{
 		State: string(st.State), Reason: st.Reason, PID: st.Pid, Started: st.Started,
-		Held: st.Held, Failed: st.State == supervisor.Failed,
+		Held: st.Held, Stuck: st.Stuck, Failed: st.State == supervisor.Failed, Spent: st.Spent,
 	}
 	if st.Change != nil {
 		n.Change = st.Change.Kind

@@ -5,6 +5,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 )
 
 // Action is the body of the node routes.
@@ -19,9 +20,10 @@ type Result struct {
 	Ending bool   `json:"ending,omitempty"` // the supervisor ends too
 }
 
-func (s *Server) status(*http.Request) (Status, error)       { return s.cfg.Status(), nil }
-func (s *Server) health(*http.Request) (probe.Health, error) { return s.cfg.Health(), nil }
-func (s *Server) version(*http.Request) (Version, error)     { return s.cfg.Version, nil }
+func (s *Server) status(*http.Request) (Status, error)        { return s.cfg.Status(), nil }
+func (s *Server) health(*http.Request) (probe.Health, error)  { return s.cfg.Health(), nil }
+func (s *Server) alerts(*http.Request) ([]alert.Alert, error) { return s.cfg.Alerts(), nil }
+func (s *Server) version(*http.Request) (Version, error)      { return s.cfg.Version, nil }
 
 func (s *Server) start(r *http.Request, a Action) (Result, error) {
 	return s.result(s.cfg.Supervisor.Start(r.Context(), a.Args))

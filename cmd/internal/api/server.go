@@ -13,6 +13,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 )
 
 // Config is what a Server answers from.
@@ -20,6 +21,7 @@ type Config struct {
 	Supervisor *supervisor.Supervisor
 	Status     func() Status
 	Health     func() probe.Health
+	Alerts     func() []alert.Alert
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
 	Hub        *Hub
