@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
@@ -42,7 +40,6 @@ const (
 )
 
 func newObserver() *observer {
-	metrics.ExposeMetadata(true)
 	return &observer{
 		exits:    map[int]uint64{0: 0},
 		restarts: map[string]uint64{reasonExit: 0, reasonOOM: 0},
@@ -73,9 +70,13 @@ func (o *observer) transition(from, to supervisor.Status) {
 	o.restarts[reason]++
 }
 
-// write prints the exposition. A figure that is not known yet is absent.
-func (o *observer) write(w io.Writer) {
-	st, now, e := o.supervisor(), time.Now(), exposition{w}
+// write prints the exposition.
+func (o *observer) write(w io.Writer) { writeText(w, o.families()) }
+
+// families returns every metric there is. A figure that is not known yet is
+// absent, a counter begins at zero.
+func (o *observer) families() []family {
+	st, now, e := o.supervisor(), time.Now(), exposition{}
 
 	e.gauge("build_info", "The running wemixvisor.", point{label("version", o.version), 1})
 	e.gauge("node_up", "Whether the node's process exists.", point{"", number(st.Pid != 0)})
@@ -149,7 +150,8 @@ func (o *observer) write(w io.Writer) {
 		}
 	}
 	e.counter("signals_forwarded_total", "Signals passed on to the node's process group.", signals...)
-	metrics.WriteProcessMetrics(w)
+	e.process()
+	return e.families
 }
 
 // counts returns the counters that have labels, in a stable order.

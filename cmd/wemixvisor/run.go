@@ -186,6 +186,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		Version:    ownVersion(),
 		Health:     prober.Health,
 		Alerts:     board.Alerts,
+		Metrics:    func() any { return seen.families() },
 		Settings:   func() []api.Setting { return live.now.Load().list() },
 		Reload:     live.reload,
 		LogFile:    s.logFile,

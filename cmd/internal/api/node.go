@@ -23,6 +23,7 @@ type Result struct {
 func (s *Server) status(*http.Request) (Status, error)        { return s.cfg.Status(), nil }
 func (s *Server) health(*http.Request) (probe.Health, error)  { return s.cfg.Health(), nil }
 func (s *Server) alerts(*http.Request) ([]alert.Alert, error) { return s.cfg.Alerts(), nil }
+func (s *Server) metrics(*http.Request) (any, error)          { return s.cfg.Metrics(), nil }
 func (s *Server) version(*http.Request) (Version, error)      { return s.cfg.Version, nil }
 
 func (s *Server) start(r *http.Request, a Action) (Result, error) {

@@ -16,6 +16,7 @@ func (s *Server) routes() []Route {
 		{get, "status", "what the node does and how it is", nil, tells(s.status)},
 		{get, "health", "the health checks", nil, tells(s.health)},
 		{get, "version", "the version of wemixvisor", nil, tells(s.version)},
+		{get, "metrics", "the metrics of /metrics, as JSON", nil, tells(s.metrics)},
 		{get, "alerts", "the alerts that fire, and the last resolved ones", nil, tells(s.alerts)},
 		{get, "config", "every setting, its value and where it came from; secrets are masked", nil, tells(s.config)},
 		{get, "logs", "the node's last output", []Param{

@@ -22,6 +22,7 @@ type Config struct {
 	Status     func() Status
 	Health     func() probe.Health
 	Alerts     func() []alert.Alert
+	Metrics    func() any // what /metrics says, for JSON
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
 	Hub        *Hub
