@@ -24,6 +24,7 @@ import (
 var rp = reaper.New()
 
 func TestMain(m *testing.M) {
+	usual.header = time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = rp.Run(ctx) }()
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 	cancel()
 	<-done
 	if code == 0 {
-		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv")); err != nil {
+		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv"),
+			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun")); err != nil {
 			println(err.Error())
 			code = 1
 		}
@@ -162,6 +164,9 @@ func TestNobodyListens(t *testing.T) {
 func TestHostileRequests(t *testing.T) {
 	c, sup := serve(t, filepath.Join(t.TempDir(), "s.sock"), "echo up; exec sleep 60")
 	until(t, sup, "up")
+	for deadline := time.Now().Add(10 * time.Second); sup.Status().Pid == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	pid := sup.Status().Pid
 	for _, tc := range []struct {
 		name, method, route, body string

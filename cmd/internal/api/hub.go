@@ -38,6 +38,7 @@ type Hub struct {
 	joins  chan *subscriber
 	leaves chan *subscriber
 	closed chan struct{} // closes when Run has ended
+	count  atomic.Int64  // of subscribers
 
 	// Owned by Run.
 	subscribers map[*subscriber]struct{}
@@ -115,6 +116,7 @@ func (h *Hub) join(s *subscriber) {
 		return
 	}
 	h.subscribers[s] = struct{}{}
+	h.count.Store(int64(len(h.subscribers)))
 	for _, topic := range s.topics {
 		if m := h.last[topic]; m != nil {
 			s.queue <- m // it is empty and has room
@@ -134,6 +136,7 @@ func (h *Hub) remove(s *subscriber) {
 		return
 	}
 	delete(h.subscribers, s)
+	h.count.Store(int64(len(h.subscribers)))
 	if slices.Contains(s.topics, TopicLog) {
 		if h.readers--; h.readers == 0 {
 			h.changed, h.pause = nil, nil

@@ -144,6 +144,12 @@ func (s *subscriber) write() {
 	for {
 		select {
 		case <-s.over:
+			// The last words of the node are still for who could follow so far.
+			for s.code == websocket.CloseGoingAway && len(s.queue) > 0 {
+				if s.conn.WritePreparedMessage(<-s.queue) != nil {
+					break
+				}
+			}
 			s.bye(s.code, s.why)
 			return
 		default:
