@@ -66,6 +66,7 @@ func commands() []command {
 		{"config", "show [--origin] | set KEY VALUE | validate [FILE] | template NAME | reload", "show, change and check the settings", false, configure},
 		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
+		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
 		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
 	}
 }

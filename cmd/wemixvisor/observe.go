@@ -24,6 +24,7 @@ type observer struct {
 	reaper     *reaper.Reaper
 	forwarder  *supervisor.Forwarder
 	board      *alert.Board
+	notifier   *alert.Notifier
 	version    string
 
 	oom atomic.Uint64
@@ -140,6 +141,12 @@ func (o *observer) families() []family {
 	}
 	e.counter("alerts_total", "How often the alert has fired.", fired...)
 	e.gauge("alert_firing", "Whether the alert fires.", firing...)
+
+	told := o.notifier.Counts()
+	e.counter("notifications_total", "Messages about alerts, for each channel: sent, tries that failed, dropped for good.",
+		point{label("result", "sent"), float64(told.Sent)},
+		point{label("result", "failed"), float64(told.Failed)},
+		point{label("result", "dropped"), float64(told.Dropped)})
 
 	e.counter("reaped_total", "Orphans collected.", point{"", float64(o.reaper.Reaped())})
 	var signals []point

@@ -35,6 +35,7 @@ func observed() *observer {
 	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Running, Pid: 42, Started: now} }
 	o.prober, o.reaper, o.forwarder, o.version = p, reaper.New(), &supervisor.Forwarder{}, "v1"
 	o.board = alert.NewBoard(alert.BoardConfig{Rules: (&alarms{}).rules(&settings{}, nil)})
+	o.notifier, _ = alert.NewNotifier(alert.NotifierConfig{})
 	o.ended(supervisor.Ended{Exit: reaper.Exit{Signal: syscall.SIGKILL}, OOM: true})
 	return o
 }
@@ -67,6 +68,7 @@ func TestMetricsAreAllThere(t *testing.T) {
 		`reaped_total 0`, `signals_forwarded_total{signal="USR1"} 0`, `disk_free_bytes{path="/a \"strange\\path"} 1`,
 		`disk_size_bytes{path="/b"} 4`, `check_healthy{check="sync"} 1`, `alerts_total{alert="node_down"} 0`,
 		`alerts_total{alert="unclean_shutdown"} 0`, `alert_firing{alert="disk_low"} 0`,
+		`notifications_total{result="sent"} 0`, `notifications_total{result="failed"} 0`, `notifications_total{result="dropped"} 0`,
 	} {
 		if !strings.Contains(text.String(), "\nwemixvisor_"+want) {
 			t.Errorf("want %s", want)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -14,11 +13,19 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/wemix/wemixvisor/cmd/internal/api"
+	"github.com/wemix/wemixvisor/probe/chain"
 )
 
 // reloadable are the settings that change while the node runs. All others take
 // effect at the next start. Who adds one here has the reloader's apply pass it on.
 var reloadable = []string{
+	"alert-for",
+	"alert-full-within",
+	"alert-head-age",
+	"alert-max-lag",
+	"alert-min-free",
+	"alert-min-peers",
+	"alert-remember",
 	"api-origins",
 	"live-max-rpc-silence",
 	"log-format",
@@ -164,10 +171,7 @@ func masked(key, value string) string {
 	if slices.Contains(secrets, key) {
 		return "***"
 	}
-	if u, err := url.Parse(value); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return value
+	return chain.Redacted(value)
 }
 
 // restarting says when a change of key takes effect.

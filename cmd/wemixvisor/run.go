@@ -90,6 +90,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	var follower *chain.Follower
 	var happened alarms
 	var hub *api.Hub
+	var board *alert.Board
 	prober := probe.New(probe.Config{
 		MaxHeadAge:        s.readyMaxHeadAge,
 		LiveMaxRPCSilence: s.liveMaxRPCSilence,
@@ -161,6 +162,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		own.set(s)
 		prober.SetLimits(s.limits())
 		sup.SetPolicy(s.policy())
+		board.SetRules(happened.rules(s, sup.Tail()))
 	}
 
 	forwarder := &supervisor.Forwarder{
@@ -171,14 +173,23 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
-	board := alert.NewBoard(alert.BoardConfig{
-		Rules:   happened.rules(s, sup.Tail()),
-		OnAlert: func(a alert.Alert) { hub.Publish(api.TopicAlert, a) },
-		Scene:   func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
-		Logger:  log.With(logger, "component", "alert"),
+	notifier, err := alert.NewNotifier(alert.NotifierConfig{
+		URLs: s.alertURLs, Source: source(s), Logger: log.With(logger, "component", "alert"),
+	})
+	if err != nil {
+		return usageError{fmt.Errorf("alert-urls: %w", err)}
+	}
+	board = alert.NewBoard(alert.BoardConfig{
+		OnAlert: func(a alert.Alert) {
+			hub.Publish(api.TopicAlert, a)
+			notifier.Offer(a)
+		},
+		Rules:  happened.rules(s, sup.Tail()),
+		Scene:  func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
+		Logger: log.With(logger, "component", "alert"),
 	})
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = sup.Status, prober, rp, forwarder, version
-	seen.board = board
+	seen.board, seen.notifier = board, notifier
 
 	server := api.NewServer(api.Config{
 		Supervisor: sup,
@@ -187,12 +198,15 @@ func run(_ context.Context, s *settings, args []string) error {
 		Health:     prober.Health,
 		Alerts:     board.Alerts,
 		Metrics:    func() any { return seen.families() },
-		Settings:   func() []api.Setting { return live.now.Load().list() },
-		Reload:     live.reload,
-		LogFile:    s.logFile,
-		Detached:   os.Getenv(detached) != "",
-		Quit:       quit,
-		Logger:     log.With(logger, "component", "api"),
+		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
+			return tryAlert(ctx, live.now.Load(), url)
+		},
+		Settings: func() []api.Setting { return live.now.Load().list() },
+		Reload:   live.reload,
+		LogFile:  s.logFile,
+		Detached: os.Getenv(detached) != "",
+		Quit:     quit,
+		Logger:   log.With(logger, "component", "api"),
 		Status: func() api.Status {
 			return api.StatusOf(api.Sources{
 				Supervisor: sup.Status(), Facts: follower.Facts(), Health: prober.Health(),
@@ -202,6 +216,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	})
 
 	held := make(chan struct{})          // closes when the volume is ours
+	judged := make(chan struct{})        // closes when no alert can come any more
 	down := make(chan struct{})          // closes when the node is down for good
 	probes := make(chan net.Listener, 1) // the probe listener, once it is open
 	if listener != nil {
@@ -244,7 +259,12 @@ func run(_ context.Context, s *settings, args []string) error {
 		OnSample: prober.SetResources,
 		Logger:   log.With(logger, "component", "probe"),
 	}).Run))
-	g.Add(actor(ctx, func(ctx context.Context) error { return board.Run(ctx, down) }))
+	// The last moments are worth an alert too, and an alert its delivery.
+	g.Add(actor(ctx, func(ctx context.Context) error {
+		defer close(judged)
+		return board.Run(ctx, down)
+	}))
+	g.Add(actor(ctx, func(ctx context.Context) error { return notifier.Run(ctx, judged) }))
 	// The listeners outlive their context until the node is down: orchestrators
 	// and people ask how the stop goes.
 	g.Add(actor(ctx, enduring(logger, "probe listener", func(ctx context.Context) error {

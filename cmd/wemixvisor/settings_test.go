@@ -14,7 +14,7 @@ import (
 // every is the table of settings: a value that is not the default, for each.
 var every = map[string]string{
 	"alert-for": "0s", "alert-full-within": "1h", "alert-head-age": "0s", "alert-max-lag": "7", "alert-min-free": "12.5%",
-	"alert-min-peers": "3", "alert-remember": "1m",
+	"alert-min-peers": "3", "alert-urls": "generic://x.example/y?a=b,c, ntfy://h/t", "alert-remember": "1m",
 	"api-address": "127.0.0.1:0", "api-origins": "https://a.example,http://b:1", "api-tls-cert": "/c", "api-tls-key": "/k",
 	"api-token-file": "/t",
 	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",

@@ -30,6 +30,7 @@ var sentinels = []fault{
 	{http.StatusConflict, "busy", supervisor.ErrBusy},
 	{http.StatusConflict, "running", supervisor.ErrRunning},
 	{http.StatusConflict, "closed", supervisor.ErrClosed},
+	{http.StatusNotImplemented, "no_channel", ErrNoChannel},
 	{http.StatusUnprocessableEntity, "invalid", ErrInvalid},
 }
 

@@ -34,6 +34,7 @@ func (s *Server) routes() []Route {
 		{post, "node/start", "starts the node", nil, does(http.StatusOK, s.start)},
 		{post, "node/stop", "stops the node, and answers when it is gone", nil, does(http.StatusOK, s.stop)},
 		{post, "node/restart", "restarts the node", nil, does(http.StatusOK, s.restart)},
+		{post, "alerts/test", "sends a test alert, and says what became of it on each channel", nil, does(http.StatusOK, s.testAlert)},
 		{post, "config/reload", "reads the settings again, and says what changed and what needs a restart", nil, does(http.StatusOK, s.reload)},
 	}
 }

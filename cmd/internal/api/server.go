@@ -22,7 +22,8 @@ type Config struct {
 	Status     func() Status
 	Health     func() probe.Health
 	Alerts     func() []alert.Alert
-	Metrics    func() any // what /metrics says, for JSON
+	TestAlert  func(ctx context.Context, url string) ([]alert.Trial, error) // an empty URL: all that are set
+	Metrics    func() any                                                   // what /metrics says, for JSON
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
 	Hub        *Hub
@@ -62,6 +63,8 @@ var usual = struct{ header, read, write, idle, shutdown time.Duration }{
 type Server struct {
 	cfg Config
 	mux *http.ServeMux
+
+	testing chan struct{} // holds one test alert
 }
 
 // NewServer returns a Server. Don't forget to Serve.
@@ -69,7 +72,7 @@ func NewServer(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = log.NewNopLogger()
 	}
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), testing: make(chan struct{}, 1)}
 	for _, route := range s.routes() {
 		s.mux.HandleFunc(route.Method+" "+base+route.Path, func(w http.ResponseWriter, r *http.Request) {
 			if err := route.do(w, r); err != nil {
