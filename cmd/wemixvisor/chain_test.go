@@ -17,6 +17,7 @@ type chainRPC struct {
 	age    atomic.Int64 // of the head, seconds
 	lag    atomic.Int64
 	silent atomic.Bool
+	halt   atomic.Int64 // the height it stands at; 0: it moves
 }
 
 func newChainRPC(t *testing.T) *chainRPC {
@@ -25,6 +26,9 @@ func newChainRPC(t *testing.T) *chainRPC {
 	began := time.Now()
 	one := func(method string) any {
 		height := 1000 + time.Since(began).Milliseconds()/500
+		if halt := c.halt.Load(); halt > 0 {
+			height = halt
+		}
 		block := map[string]any{
 			"number": fmt.Sprintf("%#x", height), "hash": "0x" + strings.Repeat("0", 56) + fmt.Sprintf("%08x", height),
 			"timestamp": fmt.Sprintf("%#x", time.Now().Unix()-c.age.Load()),
