@@ -310,15 +310,14 @@ func (s *Supervisor) stop(reason string) {
 }
 
 // hold publishes that the node is down on purpose.
-func (s *Supervisor) hold(reason string) {
-	s.retry.Stop()
-	s.publish(func(st *Status) { st.State, st.Reason, st.Held, st.Stuck = Stopped, reason, true, false })
-}
+func (s *Supervisor) hold(reason string) { s.down(reason, false) }
 
 // stick publishes that the node is down because it could not be started.
-func (s *Supervisor) stick(reason string) {
-	s.hold(reason)
-	s.publish(func(st *Status) { st.Stuck = true })
+func (s *Supervisor) stick(reason string) { s.down(reason, true) }
+
+func (s *Supervisor) down(reason string, stuck bool) {
+	s.retry.Stop()
+	s.publish(func(st *Status) { st.State, st.Reason, st.Held, st.Stuck = Stopped, reason, true, stuck })
 }
 
 // settle brings the present generation to its end, whether asked to or because

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/go-kit/log"
+
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade/fetch"
 )
 
 // testAlert sends a test alert: through the running supervisor where there is
@@ -60,11 +63,24 @@ func tryAlert(ctx context.Context, s *settings, url string) ([]alert.Trial, erro
 	if len(urls) == 0 {
 		return nil, api.ErrNoChannel
 	}
-	n, err := alert.NewNotifier(alert.NotifierConfig{URLs: urls, Source: source(s)})
+	n, err := newNotifier(s, urls, nil)
 	if err != nil {
 		return nil, err
 	}
 	return n.Test(ctx), nil
+}
+
+// newNotifier returns one of urls. Where there are any it brings the authorities
+// along: an image from scratch has none.
+func newNotifier(s *settings, urls []string, logger log.Logger) (*alert.Notifier, error) {
+	if len(urls) > 0 {
+		fetch.Roots()
+	}
+	n, err := alert.NewNotifier(alert.NotifierConfig{URLs: urls, Source: source(s), Logger: logger})
+	if err != nil {
+		return nil, usageError{fmt.Errorf("alert-urls: %w", err)}
+	}
+	return n, nil
 }
 
 // source is who an alert comes from.

@@ -206,16 +206,16 @@ func TestAlertURLs(t *testing.T) {
 		{"one without a host", "pagerduty:///eb243592faa24ba2a5510afdf565c889," + a, []string{"pagerduty:///eb243592faa24ba2a5510afdf565c889", a}, ""},
 		{"a file", file("urls", "# comment\n\n"+a+"\r\n  "+b+"\n"), []string{a, b}, ""},
 		{"an empty file", file("empty", ""), nil, ""},
-		{"a file with a mistake", file("bad", a+"\npigeon://s3cret\n"), nil, `URL 2: unknown service "pigeon"`},
+		{"a file with a mistake", file("bad", a+"\npigeon://s3cret\n"), nil, `URL 2: unknown service "pigeon": `},
 		{"a file that is not there", filepath.Join(dir, "s3cret"), nil, "neither a URL nor a file that can be read: no such file or directory"},
 		{"a folder", dir, nil, "neither a URL nor a file that can be read: no regular file of at most 64 KiB"},
 		{"a file without end", "/dev/zero", nil, "neither a URL nor a file that can be read: no regular file of at most 64 KiB"},
-		{"a mistake", "pigeon://s3cret", nil, `URL 1: unknown service "pigeon"`},
+		{"a mistake", "pigeon://s3cret", nil, `URL 1: unknown service "pigeon": `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			have, err := parseURLs(tc.text)
-			if fmt.Sprint(have) != fmt.Sprint(tc.want) || err != nil && err.Error() != tc.err || err == nil && tc.err != "" {
+			if fmt.Sprint(have) != fmt.Sprint(tc.want) || err != nil && !strings.HasPrefix(err.Error(), tc.err) || err == nil && tc.err != "" {
 				t.Errorf("want %v %q, have %v %v", tc.want, tc.err, have, err)
 			}
 		})

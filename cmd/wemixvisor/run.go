@@ -173,11 +173,9 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
-	notifier, err := alert.NewNotifier(alert.NotifierConfig{
-		URLs: s.alertURLs, Source: source(s), Logger: log.With(logger, "component", "alert"),
-	})
+	notifier, err := newNotifier(s, s.alertURLs, log.With(logger, "component", "alert"))
 	if err != nil {
-		return usageError{fmt.Errorf("alert-urls: %w", err)}
+		return err
 	}
 	board = alert.NewBoard(alert.BoardConfig{
 		OnAlert: func(a alert.Alert) {

@@ -25,7 +25,7 @@ type alertSettings struct {
 }
 
 func (s *alertSettings) define(r *reader) {
-	r.add("alert-urls", "", "where alerts go: URLs of shoutrrr's services (slack, discord, telegram, teams, smtp, ntfy, pagerduty, generic, ...), or a `file` with one a line; secret: prefer variable or file", func(text string) (err error) {
+	r.add("alert-urls", "", "where alerts go: URLs of shoutrrr's services discord, generic, googlechat, gotify, mattermost, ntfy, opsgenie, pagerduty, pushover, rocketchat, slack, smtp, teams, telegram, or a `file` with one a line; secret: prefer variable or file", func(text string) (err error) {
 		s.alertURLs, err = parseURLs(text)
 		return err
 	})

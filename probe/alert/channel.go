@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 )
 
@@ -49,18 +50,20 @@ func newChannel(raw string) (*channel, error) {
 	}
 	scheme, _, _ := strings.Cut(strings.ToLower(u.Scheme), "+")
 	c := &channel{name: shown(u), scheme: scheme, url: u, secrets: secretsOf(u), queue: make(chan Alert, queueMax), flying: make(chan struct{}, stuckMax)}
-	if scheme == "logger" { // it would say "sent" of what nobody gets
-		return nil, errors.New("logger sends nothing to anybody")
-	}
 	return c, c.locate()
 }
 
 // locate makes the library's service.
 func (c *channel) locate() error {
-	service, err := new(router.ServiceRouter).NewService(c.scheme)
-	if err != nil {
-		return fmt.Errorf("unknown service %q", c.scheme)
+	maker, ok := services[c.scheme]
+	switch {
+	case ok:
+	case c.scheme == "http", c.scheme == "https":
+		return fmt.Errorf("a webhook is written generic+%s://...", c.scheme)
+	default:
+		return fmt.Errorf("unknown service %q: want one of %s", c.scheme, strings.Join(slices.Sorted(maps.Keys(services)), ", "))
 	}
+	service := maker()
 	u := *c.url
 	if strings.Contains(u.Scheme, "+") {
 		custom, ok := service.(types.CustomURLService)
@@ -94,7 +97,7 @@ func (c *channel) send(ctx context.Context, m message) error {
 		defer func() { <-c.flying }()
 		err := service.Send(m.text(), &params)
 		if err == nil && c.scheme == "telegram" {
-			err = tamed.outcome("https://" + telegram + "/bot" + c.url.User.String() + "/sendMessage")
+			err = tamed.outcome("https://" + telegramHost + "/bot" + c.url.User.String() + "/sendMessage")
 		}
 		answer <- err
 	}()
@@ -143,7 +146,7 @@ func (m message) params(scheme string) types.Params {
 			"title": m.title(), "alert": m.Name, "severity": string(m.Severity), "state": m.State,
 			"summary": m.Summary, "source": m.source, "since": m.Since.Format(time.RFC3339),
 		}
-	case "bark", "gotify", "ntfy", "pushover", "smtp":
+	case "gotify", "ntfy", "pushover", "smtp":
 		return types.Params{"title": m.title()}
 	}
 	return types.Params{}

@@ -149,6 +149,10 @@ func (n *Notifier) deliver(ctx context.Context, hurry <-chan struct{}, c *channe
 	logger := log.With(n.cfg.Logger, "channel", c.name, "alert", a.Name, "state", a.State)
 	began := time.Now()
 	for tries := 1; ; tries++ {
+		if ctx.Err() != nil {
+			n.drop(c, a, "we end")
+			return
+		}
 		err := n.try(ctx, c, a)
 		switch {
 		case err == nil:
@@ -162,7 +166,7 @@ func (n *Notifier) deliver(ctx context.Context, hurry <-chan struct{}, c *channe
 		}
 		n.failed.Add(1)
 		delay := min(n.pace.first<<min(tries-1, 10), n.pace.last)
-		if time.Since(began)+delay > n.pace.giveUp || ctx.Err() != nil {
+		if time.Since(began)+delay > n.pace.giveUp {
 			n.drop(c, a, err.Error())
 			return
 		}

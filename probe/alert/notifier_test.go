@@ -122,6 +122,20 @@ func TestWebhookGetsTheAlert(t *testing.T) {
 	until(t, "it counted as sent", func() bool { return n.Counts() == Counts{Sent: 1} })
 }
 
+func TestWebhookWrittenShort(t *testing.T) {
+	got := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got <- r.URL.String() + " " + string(text)
+	}))
+	t.Cleanup(srv.Close)
+	n, _, _ := start(t, quick, "generic+"+srv.URL+"/path?key=value")
+	n.Offer(firing("node_down"))
+	if have := <-got; !strings.HasPrefix(have, "/path?key=value [FIRING] node_down: node0\nit burns\n") {
+		t.Errorf("want the text, have %q", have)
+	}
+}
+
 // TestChannelsThatFail has every way to fail twice and then succeed: the message
 // arrives once, the failures are counted, and no secret is logged.
 func TestChannelsThatFail(t *testing.T) {
@@ -138,7 +152,9 @@ func TestChannelsThatFail(t *testing.T) {
 			io.WriteString(conn, "SSH-2.0-OpenSSH_9.2 passw0rd-s3cret\r\n")
 			conn.Close()
 		}, "malformed HTTP"},
-		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), 307) }, "redirects"},
+		{"a redirect without end", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.String(), http.StatusTemporaryRedirect)
+		}, "redirects"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var calls, arrived atomic.Int32
@@ -213,6 +229,7 @@ func TestHangingChannel(t *testing.T) {
 	mail := "smtp://user:passw0rd-s3cret@" + host + "/?from=a@example.org&to=b-s3cret@example.org,c@example.org"
 	n, logged, end := start(t, quick, "generic://"+secretly(host), mail)
 	n.Offer(firing("x"))
+	n.Offer(firing("y"))
 	until(t, "the library stuck, and not more often than it may", func() bool {
 		return strings.Count(logged.String(), "no answer") == 2 && n.Counts().Failed >= 2*(stuckMax+2)
 	})
@@ -222,8 +239,8 @@ func TestHangingChannel(t *testing.T) {
 	if took := end(); took > 5*time.Second {
 		t.Errorf("want it to end in %s, took %s", quick.farewell, took)
 	}
-	if have := n.Counts().Dropped; have != 2 {
-		t.Errorf("want both dropped at the end, have %d", have)
+	if have := n.Counts().Dropped; have != 4 {
+		t.Errorf("want all four dropped at the end, have %d", have)
 	}
 	noSecret(t, logged.String())
 	free()

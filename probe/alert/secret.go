@@ -12,7 +12,7 @@ type secrets struct{ words *regexp.Regexp }
 
 // addressed are the services whose URL has a server's address as its host. With
 // the others it is a token, an account or a topic.
-var addressed = []string{"generic", "gotify", "matrix", "mattermost", "ntfy", "rocketchat", "signal", "smtp", "zulip"}
+var addressed = []string{"generic", "gotify", "mattermost", "ntfy", "rocketchat", "smtp"}
 
 // shown is what of a URL may be seen: its scheme, and its host where that is an
 // address.
@@ -49,6 +49,7 @@ func secretsOf(u *url.URL) secrets {
 	}
 	var quoted []string
 	for _, w := range words {
+		w = strings.ToValidUTF8(w, "?") // as hide has it; no pattern is made of anything else
 		for _, form := range []string{w, url.QueryEscape(w), url.PathEscape(w)} {
 			if len(form) >= shortest {
 				quoted = append(quoted, regexp.QuoteMeta(form))
@@ -68,11 +69,11 @@ var anyURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)([^\s/"'<>?#]*@)?([
 // hide returns text in one line without any of the secrets; of a URL it leaves
 // scheme and host.
 func (s secrets) hide(text string) string {
-	text = anyURL.ReplaceAllString(text, "$1$3")
+	text = anyURL.ReplaceAllString(strings.ToValidUTF8(text, "?"), "$1$3")
 	if s.words != nil {
 		text = s.words.ReplaceAllString(text, "***")
 	}
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = strings.Join(strings.Fields(text), " ")
 	if r := []rune(text); len(r) > 200 {
 		text = string(r[:200]) + "…"
 	}

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// Every service the issue names, with a secret wherever its URL has one.
-var services = []struct{ url, name string }{
+// One URL of every service, with a secret wherever it has one.
+var urls = []struct{ url, name string }{
 	{"slack://hook:S3CRETAAA-S3CRETBBB-S3CRETCCCCCCCCCCCCCCCCCC@webhook", "slack"},
 	{"discord://token-s3cret@123456789012", "discord"},
 	{"telegram://110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5s3cretAA@telegram?chats=@channel-s3cret", "telegram"},
@@ -21,14 +23,27 @@ var services = []struct{ url, name string }{
 	{"smtp://user-s3cret:pass-s3cret@mail.example.org:587/?from=a@example.org&to=s3cret@example.org", "smtp://mail.example.org:587"},
 	{"generic://user-s3cret:pass-s3cret@example.org:8443/path-s3cret?@auth=s3cret-x&template=json", "generic://example.org:8443"},
 	{"generic+https://example.org/path-s3cret", "generic://example.org"},
+	{"opsgenie://api.opsgenie.com/eb2f5c91-s3cret", "opsgenie"},
+	{"googlechat://chat.googleapis.com/v1/spaces/FOO/messages?key=bar-s3cret&token=baz-s3cret", "googlechat"},
+	{"mattermost://mattermost.example.org/token-s3cret", "mattermost://mattermost.example.org"},
+	{"rocketchat://rocket.example.org/token-s3cret/token-s3cretb", "rocketchat://rocket.example.org"},
 	{"gotify://gotify.example.org/Aaa.bbb.ccc-s3cret", "gotify://gotify.example.org"},
 	{"pushover://shoutrrr:token-s3cret@user-s3cret", "pushover"},
 	{"teams://11111111-4444-4444-8444-cccccccccccc@22222222-4444-4444-8444-cccccccccccc/33333333012222222222333333333344/44444444-4444-4444-8444-cccccccccccc/V2ESyij_gAljSoUQHvZoZYzlpAoAXExyOl26dlf1xHEx05?host=s3cret.webhook.office.com", "teams"},
 }
 
+func TestEveryServiceIsTested(t *testing.T) {
+	t.Parallel()
+	for name := range services {
+		if !slices.ContainsFunc(urls, func(u struct{ url, name string }) bool { return strings.HasPrefix(u.url, name) }) {
+			t.Errorf("want a URL of %s", name)
+		}
+	}
+}
+
 func TestOnlySchemeAndHostAreShown(t *testing.T) {
 	t.Parallel()
-	for _, tc := range services {
+	for _, tc := range urls {
 		u, err := url.Parse(tc.url)
 		if err != nil {
 			t.Fatal(err)
@@ -67,8 +82,8 @@ func TestNoServiceSaysSentOfWhatFailed(t *testing.T) {
 		"401 with JSON": status(http.StatusUnauthorized, `{"ok":false,"message":"bad"}`),
 	} {
 		http.DefaultTransport, tamed.base = base, base
-		for _, tc := range services {
-			if strings.HasPrefix(tc.url, "smtp") || strings.HasPrefix(tc.url, "ntfy") || strings.HasPrefix(tc.url, "gotify") {
+		for _, tc := range urls {
+			if strings.HasPrefix(tc.url, "smtp") || strings.HasPrefix(tc.url, "ntfy") || strings.HasPrefix(tc.url, "gotify") || strings.HasPrefix(tc.url, "mattermost") {
 				continue // they bring a transport of their own
 			}
 			if strings.HasPrefix(tc.url, "discord") && name != "401 with JSON" {
@@ -95,6 +110,32 @@ func TestNoServiceSaysSentOfWhatFailed(t *testing.T) {
 	}
 }
 
+// TestServicesWithATransportOfTheirOwn fail as well, against a real server.
+func TestServicesWithATransportOfTheirOwn(t *testing.T) {
+	for _, code := range []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusUnauthorized} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.URL.String(), code) }))
+		host := strings.TrimPrefix(srv.URL, "http://")
+		for _, raw := range []string{
+			"ntfy://user:pass-s3cret@" + host + "/topic-s3cret?scheme=http",
+			"gotify://" + host + "/Aaaa.bbb.s3cret?disabletls=yes",
+			"mattermost://" + host + "/token-s3cret?disabletls=yes",
+		} {
+			c, err := newChannel(raw)
+			if err != nil {
+				t.Errorf("%s: want it understood, have %v", raw, err)
+				continue
+			}
+			if err = c.send(t.Context(), message{firing("x"), "node0"}); err == nil {
+				t.Errorf("%s: want a %d to be a failure", raw, code)
+				continue
+			}
+			noSecret(t, err.Error())
+		}
+		srv.CloseClientConnections()
+		srv.Close()
+	}
+}
+
 type failing func(*http.Request) (*http.Response, error)
 
 func (f failing) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -115,7 +156,8 @@ func TestBadURLs(t *testing.T) {
 		{"no scheme", "example.org/s3cret-path", "not a URL"},
 		{"garbage", "generic://s3cret-host:port\x7f/", "not a URL"},
 		{"unknown", "carrier-pigeon://s3cret-roof", `unknown service "carrier-pigeon"`},
-		{"one that tells nobody", "logger://", "logger sends nothing"},
+		{"a plain webhook", "https://example.org/s3cret", "a webhook is written generic+https://..."},
+		{"one that tells nobody", "logger://", "unknown service"},
 		{"another scheme where none may be", "ntfy+https://s3cret-host/x", "ntfy takes no URL of another scheme"},
 		{"a token that is none", "slack://s3cret-token@webhook", "slack: "},
 		{"an option that is none", "generic://example.org/s3cret-path?disabletls=s3cret-x", "generic: "},
@@ -146,6 +188,7 @@ func TestRetryAfter(t *testing.T) {
 
 func FuzzSecretsStayHidden(f *testing.F) {
 	f.Add("user", "pass-word", "path/to", "a=b&c=long-value")
+	f.Add("user", "pass", "path", "no UTF-8: \x9e")
 	f.Fuzz(func(t *testing.T, user, password, path, query string) {
 		u := &url.URL{Scheme: "slack", User: url.UserPassword(user, password), Host: "host.example", Path: path, RawQuery: query}
 		s := secretsOf(u)

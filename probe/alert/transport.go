@@ -39,8 +39,8 @@ type transport struct {
 	failed map[string]error     // by URL, of telegram: see outcome
 }
 
-// telegram is where its service asks, whatever the settings say.
-const telegram = "api.telegram.org"
+// telegramHost is where its service asks, whatever the settings say.
+const telegramHost = "api.telegram.org"
 
 // outcome returns why the last request to this URL of telegram's failed, nil
 // when it did not: the library takes whatever it can't read there for success,
@@ -54,7 +54,7 @@ func (t *transport) outcome(url string) error {
 // RoundTrip sends one request.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.exchange(req)
-	if req.URL.Host == telegram {
+	if req.URL.Host == telegramHost {
 		why := err
 		if err == nil && resp.StatusCode != http.StatusOK {
 			why = errors.New(resp.Status)
