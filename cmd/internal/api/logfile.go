@@ -33,7 +33,7 @@ func OpenLogFile(name string) (*LogFile, error) {
 }
 
 // Close closes it.
-func (l *LogFile) Close() error { return l.file.Close() }
+func (l *LogFile) Close() { l.file.Close() }
 
 // Lines writes the last n lines to w. Its memory does not grow with n.
 func (l *LogFile) Lines(w io.Writer, n int) error {

@@ -75,8 +75,10 @@ func TestDocumentTellsTypesAsTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	schemas := document(NewServer(Config{}).routes(), "v")["components"].(object)["schemas"].(schemas)
 	text, _ := json.Marshal(schemas["Status"])
-	for _, want := range []string{`"pid":{"type":"integer"}`, `"args":{"items":{"type":"string"},"type":"array"}`,
-		`"change":{"anyOf":[{"$ref":"#/components/schemas/Change"},{"type":"null"}]}`} {
+	for _, want := range []string{
+		`"pid":{"type":"integer"}`, `"args":{"items":{"type":"string"},"type":"array"}`,
+		`"change":{"anyOf":[{"$ref":"#/components/schemas/Change"},{"type":"null"}]}`,
+	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("want %s, have %s", want, text)
 		}
