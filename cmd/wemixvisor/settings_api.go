@@ -26,11 +26,11 @@ func (s *apiSettings) define(r *reader) {
 	})
 }
 
-// on reports whether the API is open to other machines.
-func (s *apiSettings) on() bool { return s.apiAddress != "" && s.apiAddress != "off" }
+// apiOn reports whether the API is open to other machines.
+func (s *apiSettings) apiOn() bool { return s.apiAddress != "" && s.apiAddress != "off" }
 
 func (s *apiSettings) complete() error {
-	if s.on() && s.apiTokenFile == "" {
+	if s.apiOn() && s.apiTokenFile == "" {
 		return errors.New("api-address (DAEMON_API_ADDRESS): needs api-token-file: whoever reaches the port could stop the node")
 	}
 	if (s.apiTLSCert == "") != (s.apiTLSKey == "") {

@@ -45,6 +45,7 @@ func (s *subscriber) drop(code int, why string) {
 
 var upgrader = websocket.Upgrader{
 	HandshakeTimeout: 10 * time.Second,
+	ReadBufferSize:   512,
 	WriteBufferPool:  &sync.Pool{}, // an idle client holds no buffer
 	WriteBufferSize:  1 << 10,
 	CheckOrigin:      func(*http.Request) bool { return true }, // the door has looked
