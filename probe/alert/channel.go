@@ -59,7 +59,7 @@ func (c *channel) locate() error {
 	switch {
 	case ok:
 	case c.scheme == "http", c.scheme == "https":
-		return fmt.Errorf("a webhook is written generic+%s://...", c.scheme)
+		return fmt.Errorf("a webhook is written generic+%s://HOST/PATH", c.scheme)
 	default:
 		return fmt.Errorf("unknown service %q: want one of %s", c.scheme, strings.Join(slices.Sorted(maps.Keys(services)), ", "))
 	}

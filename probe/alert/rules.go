@@ -65,7 +65,11 @@ func (l Limits) restartBudget(s Scene) string {
 	if spent == 0 || spent < l.Restarts-1 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d restarts within %s are spent: %s", spent, l.Restarts, l.RestartWindow, s.Node.Reason)
+	why := fmt.Sprintf("%d of %d restarts within %s are spent", spent, l.Restarts, l.RestartWindow)
+	if s.Node.Reason != "" { // none while it runs
+		why += ": " + s.Node.Reason
+	}
+	return why
 }
 
 // noNewHead counts from a node's start, since it may have been down for long on

@@ -57,6 +57,7 @@ func TestNodeRules(t *testing.T) {
 		{"stopping", func(s *Scene) { s.Node.State = "stopping" }, map[string]string{"node_down": Unknown}},
 		{"down for an upgrade", func(s *Scene) { s.Node = probe.Node{State: "stopped", Held: true, Change: "upgrade"} }, map[string]string{"node_down": Unknown}},
 		{"one restart left", func(s *Scene) { s.Node.Spent, s.Node.Reason = spent(4), "exit status 1" }, map[string]string{"restart_budget": "4 of 5 restarts within 10m0s are spent: exit status 1"}},
+		{"one restart left, running again", func(s *Scene) { s.Node.Spent = spent(4) }, map[string]string{"restart_budget": "4 of 5 restarts within 10m0s are spent"}},
 		{"two restarts left", func(s *Scene) { s.Node.Spent = spent(3) }, nil},
 		{"four restarts, of long ago", func(s *Scene) { s.Node.Spent = spent(4); s.Now = noon.Add(9 * time.Minute); s.Facts.Head.Seen = s.Now }, nil},
 		{"failed for good", func(s *Scene) {

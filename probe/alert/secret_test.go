@@ -156,7 +156,7 @@ func TestBadURLs(t *testing.T) {
 		{"no scheme", "example.org/s3cret-path", "not a URL"},
 		{"garbage", "generic://s3cret-host:port\x7f/", "not a URL"},
 		{"unknown", "carrier-pigeon://s3cret-roof", `unknown service "carrier-pigeon"`},
-		{"a plain webhook", "https://example.org/s3cret", "a webhook is written generic+https://..."},
+		{"a plain webhook", "https://example.org/s3cret", "a webhook is written generic+https://HOST/PATH"},
 		{"one that tells nobody", "logger://", "unknown service"},
 		{"another scheme where none may be", "ntfy+https://s3cret-host/x", "ntfy takes no URL of another scheme"},
 		{"a token that is none", "slack://s3cret-token@webhook", "slack: "},

@@ -85,7 +85,8 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	return c, sup
 }
 
-// until waits for the tail to hold word.
+// until waits for the tail to hold word, and for the start of who wrote it to be
+// published: it may speak before that.
 func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 	t.Helper()
 	var seen []byte
@@ -95,6 +96,11 @@ func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 		var changed <-chan struct{}
 		text, next, changed = sup.Tail().From(next)
 		if seen = append(seen, text...); bytes.Contains(seen, []byte(word)) {
+			for end := time.Now().Add(10 * time.Second); sup.Status().State == supervisor.Starting; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("want the start published")
+				}
+			}
 			return
 		}
 		select {
