@@ -47,8 +47,8 @@ var secrets = []string{"alert-urls"}
 // reloader reads the settings again while the supervisor runs.
 type reloader struct {
 	logger log.Logger
-	// check refuses settings that are well written and cannot work; apply passes
-	// on what can change. Both are called one at a time.
+	// check takes over what can fail, such as files named by settings, or refuses
+	// all of them; apply then passes on the rest. They are called one at a time.
 	check func(*settings) error
 	apply func(*settings)
 

@@ -60,17 +60,17 @@ func operation(route Route, schemas schemas) object {
 	for _, p := range route.Query {
 		params = append(params, object{"name": p.Name, "in": "query", "description": p.About, "schema": object{"type": p.Type}})
 	}
-	media, schema := "application/json", object{}
-	if route.answer != nil {
-		schema = schemas.of(route.answer)
-	} else {
-		media = route.media
+	success := object{"description": route.Summary}
+	switch {
+	case route.answer != nil:
+		success["content"] = object{"application/json": object{"schema": schemas.of(route.answer)}}
+	case route.media != "":
+		success["content"] = object{route.media: object{"schema": object{}}}
+	default:
+		success["description"] = "a stream of JSON texts, each an Event: data is a Transition (state), Block (head), Output (log) or Alert (alert)"
 	}
 	responses := object{
-		strconv.Itoa(route.status): object{
-			"description": route.Summary,
-			"content":     object{media: object{"schema": schema}},
-		},
+		strconv.Itoa(route.status): success,
 		"default": object{
 			"description": "what was not done, and why",
 			"content":     object{"application/json": object{"schema": schemas.of(reflect.TypeFor[Refusal]())}},

@@ -68,6 +68,11 @@ func sends(media string, send func(http.ResponseWriter, *http.Request) error) de
 	return deed{media: media, status: http.StatusOK, do: send}
 }
 
+// upgrades leaves HTTP.
+func upgrades(serve func(http.ResponseWriter, *http.Request) error) deed {
+	return deed{status: http.StatusSwitchingProtocols, do: serve}
+}
+
 // decode reads a JSON body; an empty one leaves to as it is.
 func decode(w http.ResponseWriter, r *http.Request, to any) error {
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax))

@@ -28,7 +28,7 @@ func (s *Server) routes() []Route {
 		}, sends("application/octet-stream", s.profile)},
 		{get, "ws", "events over WebSocket, as they happen", []Param{
 			{"topics", "string", "which, separated by commas: " + topicList() + "; without it all"},
-		}, sends("application/json", s.events)},
+		}, upgrades(s.events)},
 		{get, "openapi.json", "this document", nil, tells(s.document)},
 
 		{post, "node/start", "starts the node", nil, does(http.StatusOK, s.start)},
