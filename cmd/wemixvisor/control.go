@@ -83,7 +83,7 @@ func status(ctx context.Context, s *settings, args []string) error {
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)
 	}
-	for _, name := range []string{"process", "rpc_endpoint", "sync", "network", "memory", "disk"} {
+	for _, name := range healthOrder {
 		if c, ok := st.Health.Checks[name]; ok && !c.Healthy {
 			line("unhealthy", "%s: %s", name, c.Error)
 		}
@@ -95,6 +95,9 @@ func status(ctx context.Context, s *settings, args []string) error {
 	}
 	return w.Flush()
 }
+
+// healthOrder is how people read the checks: cause before consequence.
+var healthOrder = []string{"process", "rpc_endpoint", "sync", "network", "memory", "disk"}
 
 func logs(ctx context.Context, s *settings, args []string) error {
 	set := flag.NewFlagSet("logs", flag.ContinueOnError)
