@@ -48,6 +48,7 @@ type Prober struct {
 	facts     atomic.Pointer[chain.Facts]
 	phase     atomic.Pointer[string]
 	resources atomic.Pointer[Resources]
+	limits    atomic.Pointer[Limits]
 	alarm     atomic.Pointer[string]
 
 	answered    atomic.Bool               // RPC did, once in this supervisor's life
@@ -72,6 +73,7 @@ func New(cfg Config) *Prober {
 		cfg.Now = time.Now
 	}
 	p := &Prober{cfg: cfg}
+	p.limits.Store(cfg.limits())
 	p.node.Store(&Node{})
 	p.facts.Store(&chain.Facts{})
 	p.phase.Store(new(string))
@@ -140,7 +142,7 @@ func (p *Prober) SetFacts(f chain.Facts) {
 	if !f.FirstAnswer.IsZero() && !p.answered.Load() {
 		p.answered.Store(true)
 	}
-	if f.PeersKnown && f.Peers >= p.cfg.MinPeers {
+	if f.PeersKnown && f.Peers >= p.limits.Load().MinPeers {
 		now := p.cfg.Now()
 		p.peersEnough.Store(&now)
 	}

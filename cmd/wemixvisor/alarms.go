@@ -11,6 +11,7 @@ import (
 // alarms are what happens to the node and is worth an alert.
 type alarms struct {
 	oom, killed, unclean alert.Event
+	read                 int64 // of the node's output; the board's alone
 }
 
 // rules lists every alert there is.
@@ -54,11 +55,10 @@ const confession = "Unclean shutdown detected"
 
 // confessed reads the node's output for its own word on how it ended before.
 func (a *alarms) confessed(tail *supervisor.Tail, next func(alert.Scene) string) func(alert.Scene) string {
-	var read int64
 	return func(s alert.Scene) string {
-		text, end, _ := tail.From(read)
+		text, end, _ := tail.From(a.read)
 		if line := bytes.LastIndexByte(text, '\n'); line >= 0 {
-			read = end - int64(len(text)-line-1) // the rest of a line is still to come
+			a.read = end - int64(len(text)-line-1) // the rest of a line is still to come
 			if bytes.Contains(text[:line], []byte(confession)) {
 				a.unclean.Note(s.Now, "node says that it was not shut down cleanly before")
 			}

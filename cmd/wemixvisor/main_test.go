@@ -30,6 +30,8 @@ type house struct {
 	home   string
 	env    []string
 	probes string
+	log    string                // of the supervisor that run started last
+	signal func(os.Signal) error // to it
 }
 
 func newHouse(t *testing.T, script string, env ...string) *house {
@@ -75,6 +77,7 @@ func (h *house) run() (terminate func(), wait func() (code int, out string)) {
 		h.t.Fatal(err)
 	}
 	defer out.Close()
+	h.log = out.Name()
 	cmd := exec.Command(os.Args[0], "run")
 	cmd.Env, cmd.Stdout, cmd.Stderr = h.env, out, out
 	if err := cmd.Start(); err != nil {
@@ -83,6 +86,7 @@ func (h *house) run() (terminate func(), wait func() (code int, out string)) {
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }() // joined by the cleanup
 	h.t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	h.signal = cmd.Process.Signal
 	return func() { _ = cmd.Process.Signal(syscall.SIGTERM) }, func() (int, string) {
 		h.t.Helper()
 		select {

@@ -165,7 +165,6 @@ func (o *observer) families() []family {
 	return e.families
 }
 
-
 func number(b bool) float64 {
 	if b {
 		return 1

@@ -36,13 +36,14 @@ import (
 //	                v                         v
 //	   observer, prober <────────────── follower, sampler
 //	                │
-//	   probe listener, control socket
+//	   probe listener, control socket, API
 func run(_ context.Context, s *settings, args []string) error {
 	args = passed(args)
 	debug.SetMemoryLimit(memoryLimit)
 	stderr := reaper.NewWriter(os.Stderr)
 	defer background(stderr.Run)() // last words after everything else
-	logger := newLogger(s, stderr)
+	own := newLog(s, stderr)
+	logger := own.logger()
 	stdlog.SetOutput(log.NewStdlibAdapter(level.Debug(logger))) // libraries must not block us on stderr either
 	for _, name := range s.warnings {
 		level.Warn(logger).Log("msg", "unknown variable; it sets nothing", "name", name)
@@ -64,6 +65,20 @@ func run(_ context.Context, s *settings, args []string) error {
 		}
 	}
 
+	var door *api.Door
+	var public net.Listener
+	if s.apiOn() {
+		if door, err = api.NewDoor(api.DoorConfig{
+			TokenFile: s.apiTokenFile, CertFile: s.apiTLSCert, KeyFile: s.apiTLSKey, Origins: s.apiOrigins,
+			Logger: log.With(logger, "component", "api"),
+		}); err != nil {
+			return usageError{fmt.Errorf("api-address: %w", err)}
+		}
+		if public, err = api.ListenTCP(context.Background(), s.apiAddress); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			return usageError{fmt.Errorf("api-address %s: %w", s.apiAddress, err)}
+		}
+	}
+
 	rp := reaper.New()
 	defer background(rp.Run)() // first in, last out: it collects what the parts leave behind
 
@@ -74,6 +89,8 @@ func run(_ context.Context, s *settings, args []string) error {
 	var sup *supervisor.Supervisor
 	var follower *chain.Follower
 	var happened alarms
+	var hub *api.Hub
+	var board *alert.Board
 	prober := probe.New(probe.Config{
 		MaxHeadAge:        s.readyMaxHeadAge,
 		LiveMaxRPCSilence: s.liveMaxRPCSilence,
@@ -89,6 +106,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		PeersEvery: s.healthCheckInterval,
 		Logger:     log.With(logger, "component", "chain"),
 		OnFacts:    prober.SetFacts,
+		OnHead:     func(h chain.Head) { hub.Publish(api.TopicHead, api.BlockOf(h)) },
 		OnAlarm:    prober.SetAlarm,
 		StateFile:  filepath.Join(home.Dir(), "head.json"),
 	})
@@ -117,6 +135,7 @@ func run(_ context.Context, s *settings, args []string) error {
 			}
 			prober.SetNode(nodeOf(to))
 			seen.transition(from, to)
+			hub.Publish(api.TopicState, api.TransitionOf(from, to))
 		},
 		OnEnded: func(e supervisor.Ended) {
 			seen.ended(e)
@@ -130,12 +149,27 @@ func run(_ context.Context, s *settings, args []string) error {
 		config.LogFile = file
 	}
 	sup = supervisor.New(config)
+	hub = api.NewHub(sup.Tail(), log.With(logger, "component", "api"))
+
+	live := newReloader(s, logger)
+	live.check = func(s *settings) error {
+		if door == nil {
+			return nil
+		}
+		return door.Reload(s.apiOrigins) // the token and the certificate, too
+	}
+	live.apply = func(s *settings) {
+		own.set(s)
+		prober.SetLimits(s.limits())
+		sup.SetPolicy(s.policy())
+		board.SetRules(happened.rules(s, sup.Tail()))
+	}
 
 	forwarder := &supervisor.Forwarder{
 		Signals: signals.C,
 		Map:     s.signalMap,
 		Target:  sup.Process,
-		Keep:    keep(ctx, quit, logger),
+		Keep:    keep(ctx, quit, live.hup, logger),
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
@@ -143,14 +177,41 @@ func run(_ context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	board := alert.NewBoard(alert.BoardConfig{
-		OnAlert: notifier.Offer,
-		Rules:   happened.rules(s, sup.Tail()),
-		Scene:   func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
-		Logger:  log.With(logger, "component", "alert"),
+	board = alert.NewBoard(alert.BoardConfig{
+		OnAlert: func(a alert.Alert) {
+			hub.Publish(api.TopicAlert, a)
+			notifier.Offer(a)
+		},
+		Rules:  happened.rules(s, sup.Tail()),
+		Scene:  func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
+		Logger: log.With(logger, "component", "alert"),
 	})
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = sup.Status, prober, rp, forwarder, version
 	seen.board, seen.notifier = board, notifier
+
+	server := api.NewServer(api.Config{
+		Supervisor: sup,
+		Hub:        hub,
+		Version:    ownVersion(),
+		Health:     prober.Health,
+		Alerts:     board.Alerts,
+		Metrics:    func() any { return seen.families() },
+		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
+			return tryAlert(ctx, live.now.Load(), url)
+		},
+		Settings: func() []api.Setting { return live.now.Load().list() },
+		Reload:   live.reload,
+		LogFile:  s.logFile,
+		Detached: os.Getenv(detached) != "",
+		Quit:     quit,
+		Logger:   log.With(logger, "component", "api"),
+		Status: func() api.Status {
+			return api.StatusOf(api.Sources{
+				Supervisor: sup.Status(), Facts: follower.Facts(), Health: prober.Health(),
+				Alerts: board.Alerts(), Network: live.now.Load().network, Upgrade: home.Current(),
+			}, time.Now())
+		},
+	})
 
 	held := make(chan struct{})          // closes when the volume is ours
 	judged := make(chan struct{})        // closes when no alert can come any more
@@ -171,7 +232,7 @@ func run(_ context.Context, s *settings, args []string) error {
 			}
 			defer lock.Close()
 			if listener == nil && s.probeAddress != "off" {
-				if listener, err = listenAgain(ctx, s.probeAddress); err != nil {
+				if listener, err = again(ctx, "probe-address", s.probeAddress, func() (net.Listener, error) { return net.Listen("tcp", s.probeAddress) }); err != nil {
 					return err
 				}
 				probes <- listener
@@ -223,23 +284,28 @@ func run(_ context.Context, s *settings, args []string) error {
 			return err
 		}
 		defer os.Remove(path)
-		return api.NewServer(api.Config{
-			Supervisor: sup,
-			Version:    ownVersion(),
-			Health:     prober.Health,
-			Alerts:     board.Alerts,
-			Metrics:    func() any { return seen.families() },
-			TestAlert:  func(ctx context.Context, url string) ([]alert.Trial, error) { return tryAlert(ctx, s, url) },
-			Detached:   os.Getenv(detached) != "",
-			Quit:       quit,
-			Status: func() api.Status {
-				return api.StatusOf(api.Sources{
-					Supervisor: sup.Status(), Facts: follower.Facts(), Health: prober.Health(),
-					Alerts: board.Alerts(), Network: s.network, Upgrade: home.Current(),
-				}, time.Now())
-			},
-		}).Serve(ctx, ln, down)
+		return server.Serve(ctx, ln, nil, down)
 	})))
+	if door != nil {
+		if s.apiTLSCert == "" && !loopback(s.apiAddress) {
+			level.Warn(logger).Log("msg", "the API's token travels in clear text; set api-tls-cert, or put a TLS proxy in front", "address", s.apiAddress)
+		}
+		g.Add(actor(ctx, enduring(logger, "API listener", func(ctx context.Context) error {
+			if public == nil {
+				select {
+				case <-held: // until then it is another supervisor's
+				case <-ctx.Done():
+					return nil
+				}
+				if public, err = again(ctx, "api-address", s.apiAddress, func() (net.Listener, error) { return api.ListenTCP(ctx, s.apiAddress) }); err != nil {
+					return err
+				}
+			}
+			return server.Serve(ctx, public, door, down)
+		})))
+	}
+	g.Add(actor(ctx, func(ctx context.Context) error { return hub.Run(ctx, down) }))
+	g.Add(actor(ctx, live.run))
 	g.Add(actor(ctx, watchCustody(logger, sup, s.dataDir)))
 	_ = g.Run()
 
@@ -269,7 +335,7 @@ func ending(err error, last *supervisor.Ended) error {
 }
 
 // keep takes the signals that are for us.
-func keep(ctx context.Context, quit func(), logger log.Logger) func(syscall.Signal) bool {
+func keep(ctx context.Context, quit, reload func(), logger log.Logger) func(syscall.Signal) bool {
 	return func(sig syscall.Signal) bool {
 		switch sig {
 		case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
@@ -278,7 +344,7 @@ func keep(ctx context.Context, quit func(), logger log.Logger) func(syscall.Sign
 			}
 			quit()
 		case syscall.SIGHUP: // it kills these nodes uncleanly
-			level.Warn(logger).Log("msg", "settings are read at the start only; restart the container to change them", "signal", "HUP")
+			reload()
 		default:
 			return false
 		}
@@ -307,44 +373,6 @@ func nodeOf(st supervisor.Status) probe.Node {
 		n.Change = st.Change.Kind
 	}
 	return n
-}
-
-// actor makes a part of the group: an interrupt only cancels, draining belongs
-// to the part.
-func actor(ctx context.Context, f func(context.Context) error) (func() error, func(error)) {
-	ctx, cancel := context.WithCancel(ctx)
-	return func() error { return f(ctx) }, func(error) { cancel() }
-}
-
-// enduring keeps a part that fails from taking the node down with it.
-func enduring(logger log.Logger, name string, f func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if err := f(ctx); err != nil && ctx.Err() == nil {
-			level.Error(logger).Log("msg", "part failed; the node runs on without it", "part", name, "err", err)
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-}
-
-// listenAgain opens the probe port that a supervisor who has just left the
-// volume to us still held.
-func listenAgain(ctx context.Context, address string) (net.Listener, error) {
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		ln, err := net.Listen("tcp", address)
-		if err == nil {
-			return ln, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("probe-address %s: %w; free the port, choose another, or set it off", address, err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // hint explains a habit from cosmovisor: its nodes have a command start.

@@ -27,3 +27,13 @@ func (s *nodeSettings) define(r *reader) {
 		return err
 	})
 }
+
+func (s *nodeSettings) policy() supervisor.Policy {
+	return supervisor.Policy{
+		Grace:            s.shutdownGrace,
+		RestartOnFailure: s.restartOnFailure,
+		RestartOnSuccess: s.onExitZero == "restart",
+		MaxRestarts:      s.maxRestarts,
+		RestartWindow:    s.restartWindow,
+	}
+}

@@ -1,6 +1,10 @@
 package main
 
-import "time"
+import (
+	"time"
+
+	"github.com/wemix/wemixvisor/probe"
+)
 
 // probeSettings say how the node is questioned and judged.
 type probeSettings struct {
@@ -23,4 +27,13 @@ func (s *probeSettings) define(r *reader) {
 	r.count(&s.readyMinPeers, "ready-min-peers", 0, "not ready with fewer peers")
 	r.count(&s.readyMaxLag, "ready-max-lag", 10, "not ready when further behind, in blocks")
 	r.duration(&s.liveMaxRPCSilence, "live-max-rpc-silence", 5*time.Minute, 0, "not live when RPC answered once and then fell silent for longer; 0 does not look")
+}
+
+func (s *probeSettings) limits() probe.Limits {
+	return probe.Limits{
+		MaxHeadAge:        s.readyMaxHeadAge,
+		LiveMaxRPCSilence: s.liveMaxRPCSilence,
+		MinPeers:          s.readyMinPeers,
+		MaxLag:            uint64(s.readyMaxLag),
+	}
 }

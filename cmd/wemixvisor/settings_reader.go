@@ -4,21 +4,20 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/peterbourgon/ff/v3"
-	"github.com/peterbourgon/ff/v3/fftoml"
 )
 
 // reader collects every bad value instead of stopping at the first: who sets
 // ten variables wants to hear of all that are wrong.
 type reader struct {
-	set  *flag.FlagSet
-	errs []error
+	set     *flag.FlagSet
+	errs    []error
+	note    func(name, text, origin string) // each value that is set
+	flagged map[string]bool                 // set by a flag; the others by a variable
+	place   string                          // where in the file we are; empty: not there yet
 }
 
 // value is a flag.Value that never fails: what is wrong goes to the reader.
@@ -32,11 +31,26 @@ type value struct {
 func (v *value) String() string { return v.def }
 
 func (v *value) Set(text string) error {
+	origin, place := v.r.place, v.r.place
+	switch {
+	case place != "":
+	case v.r.flagged[v.name]:
+		origin, place = originFlag, envName(v.name)
+	default:
+		origin, place = envName(v.name), envName(v.name)
+	}
+	v.r.note(v.name, text, origin)
 	if err := v.parse(text); err != nil {
-		v.r.errs = append(v.r.errs, fmt.Errorf("%s (%s): %w", v.name, envName(v.name), err))
+		v.r.errs = append(v.r.errs, fmt.Errorf("%s (%s): %w", v.name, place, err))
 	}
 	return nil
 }
+
+// Origins of a value, beside the name of a variable and a line of the file.
+const (
+	originFlag    = "flag"
+	originDefault = "default"
+)
 
 // IsBoolFlag lets a switch stand without a value.
 func (v *value) IsBoolFlag() bool { return v.def == "true" || v.def == "false" }
@@ -113,21 +127,26 @@ func (r *reader) duration(to *time.Duration, name string, def, least time.Durati
 	})
 }
 
-// file parses the configuration file and reports unknown keys like bad values.
-func (r *reader) file(name string) ff.ConfigFileParser {
-	return func(in io.Reader, set func(name, value string) error) error {
-		err := fftoml.Parser(in, func(key, value string) error {
-			if r.set.Lookup(key) == nil || key == "config" {
-				r.errs = append(r.errs, fmt.Errorf("%s: unknown key %q", name, key))
-				return nil
-			}
-			return set(key, value)
-		})
-		if err != nil {
-			r.errs = append(r.errs, fmt.Errorf("%s: %s", name, strings.ReplaceAll(err.Error(), "\n", " ")))
-		}
-		return nil
+// file takes from the configuration file what neither flag nor variable has set,
+// and reports unknown keys like bad values.
+func (r *reader) file(text *document) {
+	set := map[string]bool{}
+	r.set.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	pairs, err := text.pairs()
+	if err != nil {
+		r.errs = append(r.errs, fmt.Errorf("%s: %w", text.name, err))
+		return
 	}
+	for _, pair := range pairs {
+		r.place = fmt.Sprintf("%s:%d", text.name, text.line(pair.key))
+		switch {
+		case r.set.Lookup(pair.key) == nil || pair.key == "config":
+			r.errs = append(r.errs, fmt.Errorf("%s: unknown key %q", r.place, pair.key))
+		case !set[pair.key]:
+			_ = r.set.Set(pair.key, pair.value) // what is wrong is in errs
+		}
+	}
+	r.place = ""
 }
 
 // join makes one line of many errors.

@@ -35,6 +35,7 @@ type Board struct {
 	cfg     BoardConfig
 	entries []*entry
 	alerts  atomic.Pointer[[]Alert]
+	next    atomic.Pointer[[]Rule] // not taken over yet
 
 	resolved []Alert // the last ones, newest first; owned by Run, like what entries hold
 }
@@ -106,8 +107,19 @@ func (b *Board) Run(ctx context.Context, closed <-chan struct{}) error {
 	}
 }
 
+// SetRules has the rules of these names ask with other limits from the next turn
+// on. What fires goes on firing until the new limits say otherwise.
+func (b *Board) SetRules(rules []Rule) { b.next.Store(&rules) }
+
 // turn asks every rule once.
 func (b *Board) turn(now time.Time) {
+	if rules := b.next.Swap(nil); rules != nil {
+		for _, e := range b.entries {
+			if i := slices.IndexFunc(*rules, func(r Rule) bool { return r.Name == e.Name }); i >= 0 {
+				e.For, e.Check = (*rules)[i].For, (*rules)[i].Check
+			}
+		}
+	}
 	scene := b.cfg.Scene()
 	changed := false
 	for _, e := range b.entries {

@@ -171,7 +171,7 @@ func (f *Follower) meet(id identity) {
 		f.known.Genesis = id.genesis
 	}
 	f.dirty = true
-	level.Info(f.cfg.Logger).Log("msg", "node answers", "address", f.cfg.Address, "client", id.client,
+	level.Info(f.cfg.Logger).Log("msg", "node answers", "address", Redacted(f.cfg.Address), "client", id.client,
 		"version", id.version, "kind", id.kind, "chain_id", id.chainID)
 }
 
@@ -196,7 +196,7 @@ func (f *Follower) compare(id identity) {
 
 func (f *Follower) answered(now time.Time, took time.Duration) {
 	if f.silent {
-		level.Info(f.cfg.Logger).Log("msg", "node answers again", "address", f.cfg.Address)
+		level.Info(f.cfg.Logger).Log("msg", "node answers again", "address", Redacted(f.cfg.Address))
 		f.silent = false
 	}
 	f.alive(now)
@@ -218,7 +218,7 @@ func (f *Follower) unanswered(err error) {
 	f.known.Err = oneLine(err)
 	if f.known.Failed == 2 && !f.known.FirstAnswer.IsZero() && !f.silent { // once is no news on a busy node
 		f.silent = true
-		level.Warn(f.cfg.Logger).Log("msg", "node does not answer; asking on", "address", f.cfg.Address, "err", f.known.Err)
+		level.Warn(f.cfg.Logger).Log("msg", "node does not answer; asking on", "address", Redacted(f.cfg.Address), "err", f.known.Err)
 	}
 	if f.cfg.IPC == "" {
 		return
@@ -257,6 +257,6 @@ func (f *Follower) refused(method string) {
 	f.offers[method] = false
 	if !f.told[method] {
 		f.told[method] = true
-		level.Info(f.cfg.Logger).Log("msg", "node does not offer a method; going without", "method", method, "address", f.cfg.Address)
+		level.Info(f.cfg.Logger).Log("msg", "node does not offer a method; going without", "method", method, "address", Redacted(f.cfg.Address))
 	}
 }

@@ -18,31 +18,17 @@ var ErrNoChannel = errors.New("no alert channel: set alert-urls (DAEMON_ALERT_UR
 
 // testAlert answers what became of a test alert on each channel: 200 says that
 // all were tried.
-func (s *Server) testAlert(w http.ResponseWriter, r *http.Request) {
-	var t AlertTest
-	if !read(w, r, &t) {
-		return
-	}
+func (s *Server) testAlert(r *http.Request, t AlertTest) ([]alert.Trial, error) {
 	if t.URL != "" {
 		if err := alert.CheckURL(t.URL); err != nil {
-			refuse(w, http.StatusUnprocessableEntity, "bad_url", fmt.Errorf("url: %w", err))
-			return
+			return nil, fault{http.StatusUnprocessableEntity, "bad_url", fmt.Errorf("url: %w", err)}
 		}
 	}
 	select {
 	case s.testing <- struct{}{}: // a test is a message to people: one at a time
 		defer func() { <-s.testing }()
 	default:
-		refuse(w, http.StatusTooManyRequests, "testing", errors.New("another test alert is on its way"))
-		return
+		return nil, fault{http.StatusTooManyRequests, "testing", errors.New("another test alert is on its way")}
 	}
-	trials, err := s.cfg.TestAlert(r.Context(), t.URL)
-	switch {
-	case errors.Is(err, ErrNoChannel):
-		refuse(w, http.StatusNotImplemented, "no_channel", err)
-	case err != nil:
-		refuse(w, http.StatusInternalServerError, "failed", err)
-	default:
-		answer(w, http.StatusOK, trials)
-	}
+	return s.cfg.TestAlert(r.Context(), t.URL)
 }

@@ -25,6 +25,7 @@ import (
 var rp = reaper.New()
 
 func TestMain(m *testing.M) {
+	usual.header = time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = rp.Run(ctx) }()
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 	cancel()
 	<-done
 	if code == 0 {
-		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv")); err != nil {
+		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv"),
+			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun")); err != nil {
 			println(err.Error())
 			code = 1
 		}
@@ -54,8 +56,11 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	hub := NewHub(sup.Tail(), log.NewNopLogger())
 	srv := NewServer(Config{
 		Supervisor: sup,
+		Hub:        hub,
 		Status:     func() Status { return StatusOf(Sources{Supervisor: sup.Status()}, time.Now()) },
 		Health:     func() probe.Health { return probe.Health{} },
 		Alerts:     func() []alert.Alert { return []alert.Alert{{Name: "disk_low", State: "firing"}} },
@@ -71,12 +76,12 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 			return n.Test(ctx), nil
 		},
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
+	done := make(chan struct{}, 3)
 	go func() { _ = sup.Run(ctx); done <- struct{}{} }()
-	go func() { _ = srv.Serve(ctx, ln, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = hub.Run(ctx, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = srv.Serve(ctx, ln, nil, sup.Closed()); done <- struct{}{} }()
 	c := NewClient(path)
-	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done })
+	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done; <-done })
 	return c, sup
 }
 
@@ -178,6 +183,9 @@ func TestNobodyListens(t *testing.T) {
 func TestHostileRequests(t *testing.T) {
 	c, sup := serve(t, filepath.Join(t.TempDir(), "s.sock"), "echo up; exec sleep 60")
 	until(t, sup, "up")
+	for deadline := time.Now().Add(10 * time.Second); sup.Status().Pid == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	pid := sup.Status().Pid
 	for _, tc := range []struct {
 		name, method, route, body string

@@ -97,11 +97,16 @@ func StatusOf(src Sources, now time.Time) Status {
 	if !sup.Started.IsZero() {
 		st.Uptime = now.Sub(sup.Started).Round(time.Second).String()
 	}
-	if c := sup.Change; c != nil {
-		st.Change = &Change{Kind: c.Kind, Name: c.Name, Stage: c.Stage, Since: c.Since}
-	}
+	st.Change = changeOf(sup.Change)
 	if e := sup.Last; e != nil {
 		st.LastExit = &Exit{Status: e.Exit.Status(), Text: e.Exit.String(), At: e.At, Killed: e.Killed, OOM: e.OOM, LastOutput: e.Words}
 	}
 	return st
+}
+
+func changeOf(p *supervisor.Progress) *Change {
+	if p == nil {
+		return nil
+	}
+	return &Change{Kind: p.Kind, Name: p.Name, Stage: p.Stage, Since: p.Since}
 }
