@@ -58,7 +58,7 @@ func openArchive(folder string, info Info) (a *archive, err error) {
 	if _, err := io.Copy(sum, a.manifest); err != nil {
 		return a, fmt.Errorf("read manifest: %w", err)
 	}
-	if have := fmt.Sprintf("%x", sum.Sum(nil)); have != info.Manifest {
+	if have := hexOf(sum); have != info.Manifest {
 		return a, fmt.Errorf("%s: %w: its sha256 is %s, not %s as %s says: damaged, or another archive's", manifestFile, ErrCorrupt, have, info.Manifest, infoFile)
 	}
 	if _, err := a.manifest.Seek(0, io.SeekStart); err != nil {

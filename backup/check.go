@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -27,7 +29,7 @@ func (r *Repo) Verify(ctx context.Context, idOrFolder string, onProgress func(Pr
 	if err != nil {
 		return err
 	}
-	err = r.verify(ctx, folder, info, 0, onProgress)
+	err = r.verify(ctx, folder, info, sealOf(info), 0, onProgress)
 	if err == nil || errors.Is(err, ErrCorrupt) {
 		r.note(folder, err == nil)
 	}
@@ -37,13 +39,13 @@ func (r *Repo) Verify(ctx context.Context, idOrFolder string, onProgress func(Pr
 	return nil
 }
 
-func (r *Repo) verify(ctx context.Context, folder string, info Info, workers int, onProgress func(Progress)) error {
+func (r *Repo) verify(ctx context.Context, folder string, info Info, s seal, workers int, onProgress func(Progress)) error {
 	a, err := openArchive(folder, info)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	return a.check(ctx, r.readers(workers), nil, counter(a.list.DataBytes, onProgress))
+	return a.check(ctx, s, r.readers(workers), nil, counter(a.list.DataBytes, onProgress))
 }
 
 // readers returns how many decoders to start: decoding is fast, so one while the
@@ -74,12 +76,24 @@ func (r *Repo) note(folder string, whole bool) {
 	_ = writeJSON(filepath.Join(folder, infoFile), info)
 }
 
+// seal is what the bytes of data.tar.zst must hash to.
+type seal struct {
+	hash hash.Hash // empty
+	want string    // hex
+}
+
+// sealOf is the one that everybody can check. Who has just written the data knows
+// a cheaper one.
+func sealOf(info Info) seal { return seal{sha256.New(), info.SHA256} }
+
+func hexOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
+
 // check reads the stream and the manifest side by side, and hands what it finds
 // right to into, if there is one. That both have the same entries in the same
 // order shows what is missing, extra or there twice without that anybody holds
 // the list.
-func (a *archive) check(ctx context.Context, workers int, into *unpacker, seen func(int64)) error {
-	m, sum := a.list, sha256.New()
+func (a *archive) check(ctx context.Context, s seal, workers int, into *unpacker, seen func(int64)) error {
+	m, sum := a.list, s.hash
 	r, err := newFrameReader(ctx, a.data, m.Frames, m.TarBytes, workers, sum)
 	if err != nil {
 		return err
@@ -111,8 +125,8 @@ func (a *archive) check(ctx context.Context, workers int, into *unpacker, seen f
 		}
 		return fmt.Errorf("%q: %w", manifestMember, err)
 	}
-	if have := fmt.Sprintf("%x", sum.Sum(nil)); have != a.info.SHA256 {
-		return fmt.Errorf("%s: %w: its sha256 is %s, not %s as %s says", dataFile, ErrCorrupt, have, a.info.SHA256, infoFile)
+	if have := hexOf(sum); have != s.want {
+		return fmt.Errorf("%s: %w: its hash is %s, not %s", dataFile, ErrCorrupt, have, s.want)
 	}
 	return nil
 }

@@ -106,7 +106,8 @@ func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info In
 		}
 		return nil
 	}
-	if info, err = r.fill(ctx, making, &m, o, src.Online, counter(extent.bytes, o.OnProgress), pack); err != nil {
+	info, wrote, err := r.fill(ctx, making, &m, o, src.Online, counter(extent.bytes, o.OnProgress), pack)
+	if err != nil {
 		return Info{}, err
 	}
 	failpoint.At("archive.create.filled")
@@ -114,7 +115,7 @@ func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info In
 		return Info{}, err
 	}
 	failpoint.At("archive.create.synced")
-	if err := r.verify(ctx, making, info, o.Workers, o.OnVerify); err != nil {
+	if err := r.verify(ctx, making, info, wrote, o.Workers, o.OnVerify); err != nil {
 		return Info{}, err
 	}
 	failpoint.At("archive.create.verified")
@@ -176,28 +177,29 @@ func expect(x extent, old []Info) int64 {
 	return int64(float64(x.bytes)*ratio*1.05) + x.count*256
 }
 
-// fill writes data and manifest into the folder, of what pack hands to the packer.
-func (r *Repo) fill(ctx context.Context, folder string, m *Manifest, o CreateOptions, online bool, seen func(int64), pack func(*packer) error) (info Info, err error) {
+// fill writes data and manifest into the folder, of what pack hands to the packer,
+// and returns what the data must still be when it is read back.
+func (r *Repo) fill(ctx context.Context, folder string, m *Manifest, o CreateOptions, online bool, seen func(int64), pack func(*packer) error) (info Info, wrote seal, err error) {
 	data, err := os.OpenFile(filepath.Join(folder, dataFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	defer data.Close()
 	list, err := os.OpenFile(filepath.Join(folder, "items"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	defer list.Close()
 	defer os.Remove(list.Name())
 	items, err := newItemList(list)
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	out := &written{file: data, folder: folder, floor: r.cfg.Floor}
 	alone := func() bool { return o.Workers == 0 && r.cfg.NodeRuns() }
 	w, err := newFrameWriter(ctx, data, o.Level, workers(o.Workers), alone, out.onward)
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	defer w.Close()
 	p := packer{
@@ -206,33 +208,33 @@ func (r *Repo) fill(ctx context.Context, folder string, m *Manifest, o CreateOpt
 		seen: seen,
 	}
 	if err := pack(&p); err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	failpoint.At("archive.create.packed")
 	manifest, err := os.OpenFile(filepath.Join(folder, manifestFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	defer manifest.Close()
 	sum := sha256.New()
 	if err := p.finish(m, io.MultiWriter(manifest, sum)); err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	failpoint.At("archive.create.written")
 	for _, f := range []*os.File{data, manifest} {
 		if err := f.Sync(); err != nil {
-			return info, err
+			return info, wrote, err
 		}
 	}
 	fi, err := manifest.Stat()
 	if err != nil {
-		return info, err
+		return info, wrote, err
 	}
 	info = m.info()
-	info.Manifest = fmt.Sprintf("%x", sum.Sum(nil))
-	info.SHA256, info.Size = w.digest()
+	info.Manifest = hexOf(sum)
+	info.SHA256, info.Size = hexOf(w.sum), w.size
 	info.Bytes = info.Size + fi.Size()
-	return info, nil
+	return info, seal{xxh3.New(), hexOf(w.quick)}, nil
 }
 
 // written watches a file grow.

@@ -67,7 +67,7 @@ func (r *Repo) Extract(ctx context.Context, idOrFolder, to string, o ExtractOpti
 	}
 	u := &unpacker{root: root, secrets: o.Secrets, owner: os.Geteuid() == 0}
 	defer u.Close()
-	if err := a.check(ctx, r.readers(o.Workers), u, counter(a.list.DataBytes, o.OnProgress)); err != nil {
+	if err := a.check(ctx, sealOf(info), r.readers(o.Workers), u, counter(a.list.DataBytes, o.OnProgress)); err != nil {
 		return info, err
 	}
 	if err := u.leave("."); err != nil {

@@ -3,12 +3,12 @@ package backup
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"hash"
 	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
 )
 
 // frameSize is the input of one zstd frame. Frames know nothing of each other,
@@ -41,7 +41,8 @@ type frameWriter struct {
 	ended   sync.WaitGroup // the workers and the writer
 
 	// Owned by the writer; to be read when nothing is pending.
-	sum    hash.Hash // of all that was written
+	sum    hash.Hash // of all that was written: sha256, for everybody
+	quick  hash.Hash // likewise: xxh3, for us to compare at once
 	sizes  []int32
 	size   int64
 	onward func(size int64) error // sees what was written so far
@@ -53,7 +54,7 @@ func newFrameWriter(ctx context.Context, out io.Writer, level, workers int, alon
 	w := &frameWriter{
 		ctx: ctx, fail: fail, alone: alone, onward: onward,
 		free: make(chan *frame, workers+2), jobs: make(chan *frame, workers+2), order: make(chan *frame, workers+2),
-		sum: sha256.New(),
+		sum: sha256.New(), quick: xxh3.New(),
 	}
 	for range workers + 2 {
 		w.free <- &frame{raw: make([]byte, 0, frameSize)}
@@ -85,6 +86,7 @@ func (w *frameWriter) write(out io.Writer) {
 				w.fail(err)
 			}
 			w.sum.Write(f.packed)
+			w.quick.Write(f.packed)
 			w.sizes = append(w.sizes, int32(len(f.packed)))
 			w.size += int64(len(f.packed))
 			if err := w.onward(w.size); err != nil {
@@ -161,9 +163,4 @@ func (w *frameWriter) Close() {
 	close(w.order)
 	w.ended.Wait()
 	w.fail(nil)
-}
-
-// digest returns the sha256 and the size of what was drained.
-func (w *frameWriter) digest() (string, int64) {
-	return fmt.Sprintf("%x", w.sum.Sum(nil)), w.size
 }

@@ -29,7 +29,7 @@ func forge(t testing.TB, pack func(*packer) error) string {
 	}
 	now := time.Date(2026, 11, 23, 4, 30, 12, 0, time.UTC)
 	m := Manifest{Format: archiveFormat, Program: "v1.2.3", ID: NewID(now, 42, KindFull), Created: now, Kind: KindFull, Excluded: []Excluded{}}
-	info, err := r.fill(context.Background(), folder, &m, CreateOptions{Level: 1}, false, func(int64) {}, pack)
+	info, _, err := r.fill(context.Background(), folder, &m, CreateOptions{Level: 1}, false, func(int64) {}, pack)
 	if err != nil {
 		t.Fatal(err)
 	}
