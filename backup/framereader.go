@@ -93,9 +93,10 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 		if errors.Is(f.err, io.EOF) || errors.Is(f.err, io.ErrUnexpectedEOF) {
 			f.err = fmt.Errorf("%w: %s is cut", ErrCorrupt, dataFile)
 		}
+		failed := f.err != nil
 		r.order <- f // holds all frames there are
-		r.jobs <- f
-		if f.err != nil {
+		r.jobs <- f  // from here on f.err is the worker's
+		if failed {
 			return
 		}
 		sum.Write(f.packed)
