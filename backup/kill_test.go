@@ -39,6 +39,8 @@ func TestChild(t *testing.T) {
 		err = s.Drop(ctx, id)
 	case "recover":
 		_, err = s.Recover(ctx)
+	default:
+		err = archiveChild(op, root, id)
 	}
 	if err != nil {
 		t.Fatal(err)
