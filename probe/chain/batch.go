@@ -63,7 +63,7 @@ func (w *watcher) refuse(method string) {
 		return
 	}
 	w.refused[method] = true
-	if method != "eth_getHeaderByNumber" { // the follower asks it too, and says so
+	if method != "eth_getHeaderByNumber" && method != "admin_wemixNodes" { // the follower asks these too, and says so
 		level.Info(w.cfg.Logger).Log("msg", "node does not offer a method; going without", "method", method, "address", w.address)
 	}
 }

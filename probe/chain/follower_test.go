@@ -75,7 +75,7 @@ func TestFollowerReplaysRecordedNodes(t *testing.T) {
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			t.Parallel()
-			f, wait := run(t, Config{Address: replay(t, tc.file)})
+			f, wait := run(t, Config{Address: record(t, tc.file).http(t)})
 			f.NodeStarted(time.Now())
 			have := wait("head and peers", func(f Facts) bool { return f.HeadKnown && f.PeersKnown })
 			if have.Client != tc.client || have.Kind != tc.kind || have.ChainID != tc.chainID {

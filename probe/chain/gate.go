@@ -41,6 +41,9 @@ func NewGate(cfg GateConfig) *Gate {
 	return &Gate{cfg: cfg}
 }
 
+// asking is why a stop waits at first; no news.
+const asking = "the node is being asked"
+
 // lookEvery is how often a waiter looks at what is known: no question is asked
 // for it.
 const lookEvery = 100 * time.Millisecond
@@ -60,7 +63,7 @@ func (g *Gate) Wait(ctx context.Context) error {
 		c := f.Consensus()
 		ok, reason := c.MayStop(now)
 		if ok && !c.settled(began, now) {
-			ok, reason = false, "the node is being asked"
+			ok, reason = false, asking
 		}
 		if ok {
 			if reason != "" {
@@ -70,7 +73,7 @@ func (g *Gate) Wait(ctx context.Context) error {
 			}
 			return nil
 		}
-		if g.because(reason) {
+		if g.because(reason) && reason != asking {
 			level.Info(g.cfg.Logger).Log("msg", "a stop waits for the chain", "reason", reason, "height", c.Head.Number)
 		}
 		if !overdue && now.Sub(began) >= g.cfg.Timeout {

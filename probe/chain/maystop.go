@@ -91,10 +91,10 @@ func (c Consensus) unjudged(now time.Time) (ok bool, reason string, done bool) {
 		return false, "whether the chain needs the node is not known yet", true
 	case c.Kind == "":
 		return true, c.Err, true
-	case now.Sub(c.Asked) > max(2*c.fresh(), 10*time.Second):
+	case now.Sub(c.Asked) > max(2*c.fresh(), 2*outsiderEvery):
 		return false, "the node's last word on the consensus is old", true
 	case !c.IsValidator():
-		return true, "", true
+		return true, c.Err, true
 	}
 	return false, "", false
 }

@@ -131,8 +131,8 @@ func (b *batch) addBlocks(head sealedHeader, n int, signersOf string) {
 			if round, ok := qbftRound(h.Extra); ok && w.known.Kind == QBFT {
 				s.round = round
 			}
-			if a, ok := address(h.Miner); ok && signersOf == "" {
-				s.proposer = a
+			if s.proposer == "" && signersOf != "clique_getSigner" { // there it is whom the signer votes on
+				s.proposer, _ = address(h.Miner)
 			}
 			w.blocks[height] = s
 		}
@@ -150,7 +150,9 @@ func (b *batch) addBlocks(head sealedHeader, n int, signersOf string) {
 		default:
 			var who signers
 			b.add(signersOf, &who, func() {
-				s.proposer, _ = address(who.Author)
+				if a, ok := address(who.Author); ok { // the miner may be whom it pays
+					s.proposer = a
+				}
 				for _, c := range who.Committers[:min(len(who.Committers), maxValidators)] {
 					if a, ok := address(c); ok {
 						s.committers = append(s.committers, a)

@@ -283,8 +283,10 @@ func (w *watcher) meet(ctx context.Context) error {
 		id, err := identify(ctx, c)
 		if err == nil {
 			id.kind = consensusOf(id)
-			// A socket may have been left there by another node.
-			if what := id.differs(w.facts()); what != "" {
+			// The socket may be another node's, which even may be of this chain.
+			if f := w.facts(); f.Client != "" && (id.client != f.Client || id.version != f.Version) {
+				err = fmt.Errorf("%s is another node's: %s %s", address, id.client, id.version)
+			} else if what := id.differs(f); what != "" {
 				err = fmt.Errorf("%s is of another chain: %s", address, what)
 			}
 		}
