@@ -205,7 +205,9 @@ func (f *Follower) unsubscribe() {
 func (f *Follower) publish() {
 	f.known.Calls, f.known.Errors = f.client.Counts()
 	facts := f.known
-	f.facts.Store(&facts)
+	if before := f.facts.Swap(&facts); before.FirstAnswer.IsZero() && !facts.FirstAnswer.IsZero() {
+		f.watcher.wake() // it asks nobody who does not answer yet
+	}
 	if f.cfg.OnFacts != nil {
 		f.cfg.OnFacts(facts)
 	}

@@ -182,7 +182,7 @@ func TestFollowerComesBack(t *testing.T) {
 func TestFollowerForgetsWithTheProcess(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	f, wait := run(t, Config{Address: n.http(t), Interval: time.Millisecond})
+	f, wait := run(t, Config{Address: n.http(t), Interval: time.Millisecond, ConsensusEvery: -1})
 	if have := f.Facts(); !have.Started.IsZero() || have.HeadKnown {
 		t.Fatalf("want nothing before a node runs, have %+v", have)
 	}

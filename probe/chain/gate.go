@@ -41,9 +41,6 @@ func NewGate(cfg GateConfig) *Gate {
 	return &Gate{cfg: cfg}
 }
 
-// asking is why a stop waits at first; no news.
-const asking = "the node is being asked"
-
 // lookEvery is how often a waiter looks at what is known: no question is asked
 // for it.
 const lookEvery = 100 * time.Millisecond
@@ -73,7 +70,7 @@ func (g *Gate) Wait(ctx context.Context) error {
 			}
 			return nil
 		}
-		if g.because(reason) && reason != asking {
+		if g.because(reason) && reason != asking { // each wait begins with that
 			level.Info(g.cfg.Logger).Log("msg", "a stop waits for the chain", "reason", reason, "height", c.Head.Number)
 		}
 		if !overdue && now.Sub(began) >= g.cfg.Timeout {

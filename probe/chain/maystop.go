@@ -17,6 +17,8 @@ const (
 	// silentAfter is how long a node must have answered nothing before we stop
 	// without knowing: silence must not keep one alive that hangs.
 	silentAfter = time.Minute
+	// asking is the reason while it was asked nothing yet.
+	asking = "whether the chain needs the node is being asked"
 )
 
 // MayStop judges whether the node may be stopped at now without harm to its
@@ -88,7 +90,7 @@ func (c Consensus) unjudged(now time.Time) (ok bool, reason string, done bool) {
 	case !c.Known && c.Err != "":
 		return false, "whether the chain needs the node is not known: " + c.Err, true
 	case !c.Known:
-		return false, "whether the chain needs the node is not known yet", true
+		return false, asking, true
 	case c.Kind == "":
 		return true, c.Err, true
 	case now.Sub(c.Asked) > max(2*c.fresh(), 2*outsiderEvery):

@@ -97,7 +97,7 @@ func TestMayStop(t *testing.T) {
 		{"the node is down", Consensus{}, true, ""},
 		{"plain geth", network("", 0), true, ""},
 		{"not visible", network("", 0, func(c *Consensus) { c.Err = "not offered" }), true, "not offered"},
-		{"not asked yet", Consensus{Started: noon, Silent: noon}, false, "is not known yet"},
+		{"not asked yet", Consensus{Started: noon, Silent: noon}, false, "is being asked"},
 		{"never an answer", Consensus{Started: noon.Add(-2 * time.Minute), Silent: noon.Add(-2 * time.Minute)}, true, "does not answer"},
 		{"not understood", Consensus{Started: noon, Err: "no sense"}, false, "is not known: no sense"},
 		{"silent for 10s", network(WBFT, 4, func(c *Consensus) { c.Silent, c.Asked = noon.Add(-10*time.Second), noon.Add(-40*time.Second) }), false, "old"},
