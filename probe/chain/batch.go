@@ -57,6 +57,16 @@ func (b *batch) send(ctx context.Context) error {
 	return nil
 }
 
+// errOf returns what the node answered to a method instead of a result.
+func (b *batch) errOf(method string) error {
+	for _, r := range b.reqs {
+		if r.Method == method && r.Err != nil {
+			return r.Err
+		}
+	}
+	return nil
+}
+
 // refuse switches a method off for this process.
 func (w *watcher) refuse(method string) {
 	if w.refused[method] {

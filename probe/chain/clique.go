@@ -1,6 +1,9 @@
 package chain
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // clique asks a geth node that seals by proof of authority.
 func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) error {
@@ -8,15 +11,14 @@ func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) e
 	var (
 		answer rawAnswer
 		self   string
-		told   bool
+		asked  *batch
 	)
 	set, err := w.validators(ctx, list, head, c, func(b *batch, n int) {
 		if !w.looked {
 			b.add("clique_status", &answer, func() {})
 		}
-		// The account it seals with may be changed while it runs. A node that has
-		// none says so with an error.
-		b.add(coinbase, &self, func() { told = true })
+		b.add(coinbase, &self, func() {}) // it may be changed while the node runs
+		asked = b
 		b.addBlocks(head, n, "clique_getSigner")
 	})
 	if err != nil {
@@ -26,12 +28,15 @@ func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) e
 		w.off(c, list)
 		return nil
 	}
-	w.self = ""
-	if told {
-		w.self, _ = address(self)
-	}
-	if w.refused[coinbase] {
+	var ok bool
+	w.self, ok = address(self)
+	switch err := asked.errOf(coinbase); {
+	case ok:
+	case w.refused[coinbase]:
 		c.Err = "the node does not tell which signer it is"
+	case err != nil && strings.Contains(err.Error(), "etherbase"): // must be explicitly specified: it seals nothing
+	case err != nil:
+		return err
 	}
 	c.Self = w.self
 	if !w.looked {

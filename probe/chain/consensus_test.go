@@ -85,7 +85,7 @@ func TestRecordedNetworks(t *testing.T) {
 		{
 			file: "wbft-one-of-4-down.json", kind: WBFT, self: self, height: 83, validators: 4, active: 3,
 			quorum: 3, window: 9, late: 3, epoch: 10, version: "v1.0.1", fork: "boho",
-			after: 2 * time.Second, reason: "blocks need more than their first round",
+			after: 2 * time.Second, reason: "only 3 of 4 validators seal and the quorum is 3: without this one it is 2",
 			harm: "only 3 of 4 validators seal and the quorum is 3: without this one it is 2",
 		},
 		{
@@ -265,6 +265,59 @@ func TestMissingConsensusMethods(t *testing.T) {
 	}
 }
 
+func TestCliqueThatTellsLittle(t *testing.T) {
+	t.Parallel()
+	say := func(answer any) func(...any) (any, error) {
+		return func(...any) (any, error) { return answer, nil }
+	}
+	fail := func(text string) func(...any) (any, error) {
+		return func(...any) (any, error) { return nil, &refusal{-32000, text} }
+	}
+	self := lists(3)[1]
+	for _, tc := range []struct {
+		name     string
+		offers   []string
+		coinbase func(...any) (any, error)
+		kind     string
+		member   bool
+		err      string
+		logged   []string
+	}{
+		{"no method at all", nil, nil, "", false, "the node does not offer clique_getSigners", []string{"clique_getSigners"}},
+		{"only the list", []string{"clique_getSigners"}, nil, Clique, false, "the node does not tell which signer it is", []string{"clique_getSigner", "clique_status", "eth_coinbase"}},
+		{"a signer", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, say("0x" + strings.ToUpper(self[2:])), Clique, true, "", []string{"clique_status"}},
+		{"one that seals nothing", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("etherbase must be explicitly specified"), Clique, false, "", []string{"clique_status"}},
+		{"one that won't say", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("busy"), "", false, "eth_coinbase: busy", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := record(t, "wemix-spoa-governed.json")
+			r.register(t, "clique", nothingAPI{})
+			for _, m := range tc.offers {
+				namespace, _, _ := strings.Cut(m, "_")
+				r.register(t, namespace, r.methods()[m])
+			}
+			r.answer("web3_clientVersion", say("Geth/v1.13.15-stable/linux-amd64/go1.26"))
+			r.answer("clique_getSigners", say(lists(3)))
+			r.answer("clique_getSigner", say(self))
+			if tc.coinbase != nil {
+				r.answer("eth_coinbase", tc.coinbase)
+			}
+			var logged logBuffer
+			_, wait := watch(t, Config{Address: r.http(t), ConsensusEvery: time.Millisecond, Logger: log.NewLogfmtLogger(&logged)})
+			c := wait("a view", func(c Consensus) bool { return c.Known || c.Err != "" })
+			if c.Known && c.Kind != tc.kind || c.IsValidator() != tc.member || c.Err != tc.err {
+				t.Errorf("want %q, %v, %q, have %+v", tc.kind, tc.member, tc.err, c)
+			}
+			for _, m := range tc.logged {
+				if have := strings.Count(logged.String(), "method="+m+" "); have != 1 {
+					t.Errorf("want one line about %s, have %d in\n%s", m, have, logged.String())
+				}
+			}
+		})
+	}
+}
+
 func TestConsensusThatMakesNoSense(t *testing.T) {
 	t.Parallel()
 	refuse := func(...any) (any, error) { return nil, &refusal{-32000, "unknown block"} }
@@ -285,7 +338,9 @@ func TestConsensusThatMakesNoSense(t *testing.T) {
 		{"garbage for a status", "istanbul_status", garbage, ""},
 		{"a refused status", "istanbul_status", refuse, ""},
 		{"nothing for a status", "istanbul_status", null, ""},
-		{"garbage for its address", "istanbul_nodeAddress", garbage, ""},
+		{"garbage for its address", "istanbul_nodeAddress", garbage, "istanbul_nodeAddress: json: cannot unmarshal"},
+		{"no address of its own", "istanbul_nodeAddress", func(...any) (any, error) { return "0x", nil }, "istanbul_nodeAddress: no address"},
+		{"an error for its address", "istanbul_nodeAddress", refuse, "unknown block"},
 		{"garbage for its config", "admin_nodeInfo", garbage, ""},
 		{"a list for its config", "admin_nodeInfo", func(...any) (any, error) { return []any{1, nil, "x"}, nil }, ""},
 	} {

@@ -54,7 +54,7 @@ func (g *Gate) Wait(ctx context.Context) error {
 	defer g.enter()()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	began, overdue := time.Now(), false
+	began, overdue, told := time.Now(), false, map[string]bool{asking: true} // each wait begins with that
 	for {
 		now := time.Now()
 		c := f.Consensus()
@@ -70,7 +70,9 @@ func (g *Gate) Wait(ctx context.Context) error {
 			}
 			return nil
 		}
-		if g.because(reason) && reason != asking { // each wait begins with that
+		g.because(reason)
+		if !told[reason] { // not each time: reasons come and go with every block
+			told[reason] = true
 			level.Info(g.cfg.Logger).Log("msg", "a stop waits for the chain", "reason", reason, "height", c.Head.Number)
 		}
 		if !overdue && now.Sub(began) >= g.cfg.Timeout {
@@ -116,18 +118,16 @@ func (g *Gate) enter() func() {
 	}
 }
 
-// because publishes the reason and reports whether it is another one.
-func (g *Gate) because(reason string) bool {
+// because publishes the reason.
+func (g *Gate) because(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	another := g.reason != reason
 	g.reason = reason
-	return another
 }
 
 // settled reports whether c may open a gate that is waited at since began: what
-// was known before is too old for that. A node that tells nothing will not tell
-// it again.
+// was known before is too old for that. A silent node is given one more call.
 func (c Consensus) settled(began, now time.Time) bool {
-	return c.Started.IsZero() || c.Asked.After(began) || c.Known && c.Kind == "" || !c.Silent.IsZero() && now.Sub(c.Silent) > silentAfter
+	return c.Started.IsZero() || c.Asked.After(began) || c.Known && c.Kind == "" ||
+		!c.Silent.IsZero() && now.Sub(began) > callTimeout
 }

@@ -21,8 +21,8 @@ type four struct {
 
 	mu     sync.Mutex
 	height uint64
-	down   map[string]bool
-	still  time.Time // since when there are no new blocks; zero: there are
+	down   map[string]bool // these seal nothing of the last four blocks
+	still  time.Time       // since when there are no new blocks; zero: there are
 }
 
 func newFour(t *testing.T, height uint64) *four {
@@ -58,6 +58,9 @@ func newFour(t *testing.T, height uint64) *four {
 		for _, v := range n.set {
 			if count[v] = 4; n.down[v] {
 				count[v] = 0
+			}
+			if from, to := hexutil.MustDecodeUint64(params[0].(string)), hexutil.MustDecodeUint64(params[1].(string)); to-from > 4 {
+				count[v] = 16 // but they did before
 			}
 		}
 		return map[string]any{"sealerActivity": map[string]any{"prevCommitted": count}}, nil
@@ -148,8 +151,38 @@ func TestGateWaitsForTheOneThatIsAway(t *testing.T) {
 	if err := ends(t, first); err != nil {
 		t.Fatal(err)
 	}
-	if have := strings.Count(logged.String(), "a stop waits for the chain"); have != 1 {
-		t.Errorf("want one line, have %d in\n%s", have, logged.String())
+	if have := strings.Count(logged.String(), "a stop waits for the chain"); have != 2 {
+		t.Errorf("want a line for each, have %d in\n%s", have, logged.String())
+	}
+}
+
+func TestWhoSealedBeforeWeCame(t *testing.T) {
+	t.Parallel()
+	n := newFour(t, 1000)
+	n.down[n.set[1]] = true
+	f, wait := watch(t, Config{Address: n.http(t), ConsensusEvery: time.Millisecond})
+	c := wait("a view", known)
+	missing := func(c Consensus) string {
+		var names []string
+		for _, v := range c.missing() {
+			names = append(names, v.Address)
+		}
+		return strings.Join(names, " ")
+	}
+	if have := missing(c); have != n.set[1] {
+		t.Fatalf("want %s missed, have %q of %+v", n.set[1], have, c.Validators)
+	}
+	// It is remembered over a process, and over a head that goes back.
+	n.change(func() { n.height = 900 })
+	f.NodeStarted(time.Now().Add(time.Second))
+	c = wait("the next process", func(n Consensus) bool { return n.Known && n.Started.After(c.Started) })
+	if have := missing(c); have != n.set[1] || c.Head.Number > 950 {
+		t.Errorf("want %s missed still, have %q of %+v", n.set[1], have, c.Validators)
+	}
+	n.change(func() { n.down[n.set[1]] = false })
+	c = wait("it to be back", func(c Consensus) bool { return c.Active() == 4 })
+	if have := missing(c); have != "" {
+		t.Errorf("want nobody missed, have %q", have)
 	}
 }
 

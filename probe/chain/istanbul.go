@@ -11,7 +11,24 @@ import (
 // istanbul asks a WBFT or QBFT node. Heights are always told in hex: not all of
 // these nodes understand "latest", and the answers should be of one block.
 func (w *watcher) istanbul(ctx context.Context, head sealedHeader, c *Consensus) error {
-	const list, status = "istanbul_getValidators", "istanbul_status"
+	const list, status, own = "istanbul_getValidators", "istanbul_status", "istanbul_nodeAddress"
+	if w.self == "" { // that of its key: the same while it runs
+		var self string
+		b := w.batch()
+		b.add(own, &self, func() { w.self, _ = address(self) })
+		if err := b.send(ctx); err != nil {
+			return err
+		}
+		switch {
+		case w.refused[own]:
+			c.Err = "the node does not tell which validator it is"
+		case b.err != nil:
+			return b.err
+		case w.self == "":
+			return fmt.Errorf("%s: no address", own)
+		}
+		c.Self = w.self
+	}
 	height := uint64(head.Number)
 	var short, long sealers
 	addStatus := func(b *batch, n int, into *sealers) {

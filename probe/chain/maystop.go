@@ -35,12 +35,6 @@ func (c Consensus) MayStop(now time.Time) (ok bool, reason string) {
 	if c.halted(now) {
 		return true, fmt.Sprintf("the chain stands since block %d: nothing is left to halt", c.Head.Number)
 	}
-	if c.Head.Age(now) > c.fresh() {
-		return false, "the head is not fresh"
-	}
-	if c.MaxRound > 1 || c.Late*4 > c.Window {
-		return false, "blocks need more than their first round"
-	}
 	var warnings []string
 	if harm := c.harm(); harm != "" {
 		// With so few none can ever be spared. Waiting helps nobody then, but one
@@ -52,6 +46,12 @@ func (c Consensus) MayStop(now time.Time) (ok bool, reason string) {
 	}
 	if away := c.away(); away != "" {
 		return false, away
+	}
+	if c.Head.Age(now) > c.fresh() {
+		return false, "the head is not fresh"
+	}
+	if c.MaxRound > 1 || c.Late*4 > c.Window {
+		return false, "blocks need more than their first round"
 	}
 	if c.size() > 1 {
 		if p := c.Producer; p != nil && p.holds(now) {

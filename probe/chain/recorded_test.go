@@ -68,6 +68,9 @@ func record(t *testing.T, file string, without ...string) *recording {
 		offered[e.Method] = offered[e.Method] || e.Error == nil || e.Error.Code != -32601
 	}
 	for method, api := range r.methods() {
+		if strings.HasPrefix(method, "clique") || method == "eth_coinbase" { // of no recorded node
+			continue
+		}
 		namespace, _, _ := strings.Cut(method, "_")
 		has := offered["istanbul_getValidators"]
 		if namespace != "istanbul" || has { // the namespace is there even if its methods are not
@@ -204,6 +207,9 @@ func (r *recording) methods() map[string]any {
 		"istanbul_status":                    statusAPI{r},
 		"istanbul_getSignersFromBlock":       signersAPI{r},
 		"istanbul_getCommitSignersFromBlock": commitSignersAPI{r},
+		"clique_getSigners":                  getSignersAPI{r},
+		"clique_getSigner":                   getSignerAPI{r},
+		"eth_coinbase":                       coinbaseAPI{r},
 	}
 }
 
@@ -225,19 +231,25 @@ type (
 	statusAPI        struct{ *recording }
 	signersAPI       struct{ *recording }
 	commitSignersAPI struct{ *recording }
+	getSignersAPI    struct{ *recording }
+	getSignerAPI     struct{ *recording }
+	coinbaseAPI      struct{ *recording }
 )
 
-func (nothingAPI) Nothing()                            {}
-func (a chainIDAPI) ChainId() (any, error)             { return a.say("eth_chainId") }
-func (a syncingAPI) Syncing() (any, error)             { return a.say("eth_syncing") }
-func (a peerCountAPI) PeerCount() (any, error)         { return a.say("net_peerCount") }
-func (a listeningAPI) Listening() (any, error)         { return a.say("net_listening") }
-func (a clientVersionAPI) ClientVersion() (any, error) { return a.say("web3_clientVersion") }
-func (a nodeInfoAPI) NodeInfo() (any, error)           { return a.say("admin_nodeInfo") }
-func (a peersAPI) Peers() (any, error)                 { return a.say("admin_peers") }
-func (a wemixInfoAPI) WemixInfo() (any, error)         { return a.say("admin_wemixInfo") }
-func (a etcdGetAPI) EtcdGet(k string) (any, error)     { return a.say("debug_etcdGet", k) }
-func (a nodeAddressAPI) NodeAddress() (any, error)     { return a.say("istanbul_nodeAddress") }
+func (nothingAPI) Nothing()                              {}
+func (a chainIDAPI) ChainId() (any, error)               { return a.say("eth_chainId") }
+func (a syncingAPI) Syncing() (any, error)               { return a.say("eth_syncing") }
+func (a peerCountAPI) PeerCount() (any, error)           { return a.say("net_peerCount") }
+func (a listeningAPI) Listening() (any, error)           { return a.say("net_listening") }
+func (a clientVersionAPI) ClientVersion() (any, error)   { return a.say("web3_clientVersion") }
+func (a nodeInfoAPI) NodeInfo() (any, error)             { return a.say("admin_nodeInfo") }
+func (a peersAPI) Peers() (any, error)                   { return a.say("admin_peers") }
+func (a wemixInfoAPI) WemixInfo() (any, error)           { return a.say("admin_wemixInfo") }
+func (a etcdGetAPI) EtcdGet(k string) (any, error)       { return a.say("debug_etcdGet", k) }
+func (a nodeAddressAPI) NodeAddress() (any, error)       { return a.say("istanbul_nodeAddress") }
+func (a coinbaseAPI) Coinbase() (any, error)             { return a.say("eth_coinbase") }
+func (a getSignersAPI) GetSigners(n string) (any, error) { return a.say("clique_getSigners", n) }
+func (a getSignerAPI) GetSigner(n string) (any, error)   { return a.say("clique_getSigner", n) }
 func (a statusAPI) Status(from, to *string) (any, error) {
 	return a.say("istanbul_status", given(from, to)...)
 }

@@ -44,8 +44,9 @@ type watcher struct {
 	refused       map[string]bool // methods this process does not have
 	said          bool            // logged what there is to see
 	polled, met   time.Time
-	failed        int    // polls in a row without an answer
-	calls, errors uint64 // of clients that are closed
+	settled       time.Time // when the chain's rules were asked for
+	failed        int       // polls in a row without an answer
+	calls, errors uint64    // of clients that are closed
 	memory
 }
 
@@ -125,7 +126,7 @@ func (w *watcher) begin(l *life) {
 // leave gives up the connection.
 func (w *watcher) leave() {
 	w.swap(nil, false)
-	w.self, w.config = "", nodeConfig{}
+	w.self, w.config, w.settled = "", nodeConfig{}, time.Time{}
 }
 
 func (w *watcher) swap(c *Client, complete bool) {
@@ -229,6 +230,11 @@ func (w *watcher) ask(ctx context.Context) (Consensus, error) {
 			return Consensus{}, err
 		}
 	}
+	if w.config.forks == nil && time.Since(w.settled) > meetEvery {
+		if err := w.settle(ctx); err != nil {
+			return Consensus{}, err
+		}
+	}
 	c := Consensus{
 		Kind: w.known.Kind, Self: w.self,
 		BlockPeriod: w.config.period, EpochLength: w.config.epoch, Forks: w.config.forks,
@@ -316,14 +322,15 @@ func (w *watcher) meet(ctx context.Context) error {
 	w.swap(found, len(lacks(who)) == 0)
 	w.address = where
 	w.known.Kind, w.known.Err = who.kind, ""
-	if w.lacksAny(who, essential[who.kind]) {
+	if lacksAny(who, essential[who.kind]) {
 		w.known.Kind = ""
 		w.known.Err = fmt.Sprintf("the %s namespace of this %s node is not offered at %s", essential[who.kind], who.kind, where)
 	}
-	return w.settle(ctx, who)
+	w.refused["admin_nodeInfo"] = lacksAny(who, "admin") // said by what is lacking
+	return nil
 }
 
-func (w *watcher) lacksAny(id identity, namespace string) bool {
+func lacksAny(id identity, namespace string) bool {
 	return namespace != "" && slices.Contains(lacks(id), namespace)
 }
 
@@ -354,16 +361,11 @@ func consensusOf(id identity) string {
 	return ""
 }
 
-// settle asks for what stays the same while the process lives.
-func (w *watcher) settle(ctx context.Context, id identity) error {
+// settle asks for the chain's rules, which stay the same while the process lives.
+func (w *watcher) settle(ctx context.Context) error {
+	w.settled = time.Now()
+	var info rawAnswer
 	b := w.batch()
-	if !w.lacksAny(id, "admin") {
-		var info rawAnswer
-		b.add("admin_nodeInfo", &info, func() { w.config = readNodeInfo(info) })
-	}
-	if w.known.Kind == WBFT || w.known.Kind == QBFT {
-		var self string
-		b.add("istanbul_nodeAddress", &self, func() { w.self, _ = address(self) })
-	}
+	b.add("admin_nodeInfo", &info, func() { w.config = readNodeInfo(info) })
 	return b.send(ctx)
 }

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,11 @@ func (w *watcher) wemix(ctx context.Context, head sealedHeader, c *Consensus) er
 	case w.refused[list]:
 		w.off(c, list)
 		return nil
+	case info == nil && w.n > 0: // there was governance before
+		if err := b.errOf(list); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: no answer", list)
 	case info == nil: // before governance is deployed the method crashes
 		c.Err = "no governance to ask about"
 		if b.err != nil {
@@ -72,14 +78,14 @@ func (w *watcher) wemix(ctx context.Context, head sealedHeader, c *Consensus) er
 		return nil
 	}
 	names := make(map[string]string)
-	var list2 []string
+	var members []string
 	for _, n := range info.Nodes[:min(len(info.Nodes), maxValidators)] {
 		if a, ok := address(n.Addr); ok {
 			names[a] = clip(n.Name, 64)
-			list2 = append(list2, a)
+			members = append(members, a)
 		}
 	}
-	set, err := addresses(list2)
+	set, err := addresses(members)
 	if err != nil {
 		return err
 	}
