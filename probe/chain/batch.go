@@ -41,6 +41,8 @@ func (b *batch) send(ctx context.Context) error {
 	if len(b.reqs) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, b.w.cfg.Timeout)
+	defer cancel()
 	if err := b.w.client.Batch(ctx, b.reqs); err != nil {
 		return &silenceError{err}
 	}

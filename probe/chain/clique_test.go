@@ -9,9 +9,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -78,14 +81,8 @@ func fourSigners(t *testing.T) []*signer {
 	for _, s := range nodes {
 		s.start(t)
 	}
-	for _, s := range nodes {
-		var info struct{ Enode string }
-		s.call(t, &info, "admin_nodeInfo")
-		for _, other := range nodes {
-			if other != s {
-				other.call(t, nil, "admin_addPeer", info.Enode)
-			}
-		}
+	for i, s := range nodes {
+		s.dial(t, nodes[:i])
 	}
 	for _, s := range nodes {
 		eventually(t, "all to know each other", func() bool {
@@ -149,6 +146,17 @@ func (s *signer) start(t *testing.T) {
 			}
 			return m != nil
 		})
+	}
+}
+
+// dial makes the others peers. Each has another port with every start.
+func (s *signer) dial(t *testing.T, others []*signer) {
+	t.Helper()
+	for _, other := range others {
+		var info struct{ Enode string }
+		if other != s && other.rpc.Call(t.Context(), &info, "admin_nodeInfo") == nil {
+			s.call(t, nil, "admin_addPeer", info.Enode)
+		}
 	}
 }
 
@@ -253,5 +261,59 @@ func TestFourSigners(t *testing.T) {
 	eventually(t, "it to halt", halted)
 	if c := second.Consensus(); c.Head.Age(time.Now()) < 20*time.Second {
 		t.Errorf("want it open for the halt alone, have %+v", c)
+	}
+}
+
+// TestFourSignersTakeTurns has all four of a real network wish to be restarted
+// at the same moment, each behind its gate and away for 10 s.
+func TestFourSignersTakeTurns(t *testing.T) {
+	if os.Getenv("WEMIXVISOR_LONG") == "" {
+		t.Skip("takes minutes: WEMIXVISOR_LONG=1 runs it")
+	}
+	t.Parallel()
+	nodes := fourSigners(t)
+	var away, most atomic.Int32
+	var all sync.WaitGroup
+	began := time.Now()
+	for i, s := range nodes {
+		f, wait := watch(t, Config{Address: s.ipc, Downtime: 20 * time.Second})
+		wait("all four to seal", func(c Consensus) bool { return c.Active() == 4 })
+		gate := NewGate(GateConfig{Follower: f, Timeout: time.Hour})
+		all.Go(func() {
+			if err := gate.Wait(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			stopped := time.Now()
+			most.Store(max(most.Load(), away.Add(1)))
+			t.Logf("signer %d goes at %d, after %s", i, f.Consensus().Head.Number, stopped.Sub(began).Round(time.Second))
+			s.end(unix.SIGTERM)
+			f.NodeStopped()
+			<-time.After(10 * time.Second) // as long as a database takes to open
+			s.start(t)
+			f.NodeStarted(time.Now())
+			s.dial(t, nodes)
+			s.call(t, nil, "miner_start")
+			away.Add(-1)
+		})
+	}
+	all.Wait()
+	if most.Load() != 1 {
+		t.Errorf("want one away at a time, have %d", most.Load())
+	}
+	var longest, last time.Duration
+	head := nodes[0].height()
+	for n := uint64(2); n <= head; n++ {
+		var h header
+		nodes[0].call(t, &h, "eth_getBlockByNumber", hexutil.EncodeUint64(n), false)
+		at := time.Duration(h.Timestamp) * time.Second
+		if last > 0 {
+			longest = max(longest, at-last)
+		}
+		last = at
+	}
+	t.Logf("all four after %s and %d blocks; the chain stood for %s at most", time.Since(began).Round(time.Second), head, longest)
+	if longest > 3*time.Second {
+		t.Errorf("want no stall beyond three block periods, have %s", longest)
 	}
 }

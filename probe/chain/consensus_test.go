@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -377,55 +375,6 @@ func growing() func(...any) (any, error) {
 	return func(...any) (any, error) { n++; return lists(n % 50), nil }
 }
 
-func TestConsensusOverIPC(t *testing.T) {
-	t.Parallel()
-	// Over HTTP only what geth offers by default, over IPC everything.
-	few := newNodeWith(t, "net", "web3")
-	dir := t.TempDir()
-	r := record(t, "wbft-4validators.json")
-	r.ipc(t, filepath.Join(dir, "geth.ipc"))
-	few.set(func() { few.name = "Gstable/v1.0.1-stable-940e9f28/linux-amd64/go1.26.8" })
-	_, wait := watch(t, Config{Address: few.http(t), IPC: filepath.Join(dir, "*.ipc")})
-	c := wait("a view", func(c Consensus) bool { return c.Kind != "" })
-	if c.Kind != WBFT || len(c.Validators) != 4 || c.Self == "" {
-		t.Fatalf("want what IPC tells, have %+v", c)
-	}
-}
-
-func TestConsensusThatIsNotOffered(t *testing.T) {
-	t.Parallel()
-	n := newNodeWith(t, "net", "web3")
-	n.set(func() { n.name = "Gstable/v1.0.1-stable-940e9f28/linux-amd64/go1.26.8" })
-	dir := t.TempDir()
-	newNode(t).ipc(t, filepath.Join(dir, "a.ipc")) // of another chain: not asked further
-	_, wait := watch(t, Config{Address: n.http(t), IPC: filepath.Join(dir, "*.ipc")})
-	c := wait("a view", known)
-	if want := "the istanbul namespace of this wbft node is not offered at"; c.Kind != "" || !strings.HasPrefix(c.Err, want) {
-		t.Fatalf("want %q, have %q, %q", want, c.Kind, c.Err)
-	}
-	if ok, reason := c.MayStop(time.Now()); !ok || reason != c.Err {
-		t.Fatalf("want it open with a warning, have %v, %q", ok, reason)
-	}
-}
-
-func TestPlainGethIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	n := newNode(t)
-	f, wait := watch(t, Config{Address: n.http(t), ConsensusEvery: time.Millisecond})
-	c := wait("a view", known)
-	if ok, reason := c.MayStop(time.Now()); c.Kind != "" || !ok || reason != "" {
-		t.Fatalf("want it free to stop, have %+v, %v, %q", c, ok, reason)
-	}
-	asked := c.Calls
-	if asked > 4 {
-		t.Errorf("want no more than its identity asked, have %d calls", asked)
-	}
-	f.NodeStopped()
-	if ok, reason := f.Consensus().MayStop(time.Now()); !ok || reason != "" {
-		t.Errorf("want a node that is down free to stop, have %v, %q", ok, reason)
-	}
-}
-
 func TestConsensusOfANodeThatFallsSilent(t *testing.T) {
 	t.Parallel()
 	r := record(t, "wbft-4validators.json")
@@ -443,52 +392,5 @@ func TestConsensusOfANodeThatFallsSilent(t *testing.T) {
 	}
 	if ok, reason := c.MayStop(c.Silent.Add(70 * time.Second)); !ok || !strings.Contains(reason, "does not answer") {
 		t.Errorf("want it open: silence never blocks a stop, have %v, %q", ok, reason)
-	}
-}
-
-func TestQuorum(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		kind    string
-		n, want int
-	}{
-		{WBFT, 0, 0}, {WBFT, 1, 1}, {WBFT, 2, 2}, {WBFT, 3, 3}, {WBFT, 4, 3}, {WBFT, 5, 4}, {WBFT, 6, 5}, {WBFT, 7, 5}, {WBFT, 10, 7}, {WBFT, 40, 27},
-		{QBFT, 1, 1}, {QBFT, 4, 3}, {QBFT, 7, 5}, {QBFT, 10, 7}, {QBFT, 40, 27},
-		{Clique, 1, 1}, {Clique, 3, 2}, {Clique, 4, 3}, {Clique, 5, 3},
-		{Wemix, 1, 1}, {Wemix, 2, 2}, {Wemix, 3, 2}, {Wemix, 5, 3},
-	} {
-		if have := quorum(tc.kind, tc.n); have != tc.want {
-			t.Errorf("%s: want %d of %d, have %d", tc.kind, tc.want, tc.n, have)
-		}
-	}
-	for n := 1; n <= maxValidators; n++ { // the same without floats: ceil((2n+1)/3)
-		if want, have := (2*n+1+2)/3, quorum(WBFT, n); have != want {
-			t.Fatalf("want %d of %d, have %d", want, n, have)
-		}
-	}
-}
-
-func TestSameVersion(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		a, b string
-		want bool
-	}{
-		{"v1.0.1", "1.0.1-stable", true},
-		{"v1.0.1", "v1.0.1-stable-940e9f28", true},
-		{"v1.0.1", "v1.0.1+build7", true},
-		{"v1.0.1", "v1.0.10", false},
-		{"v0.10.9", "v1.0.1", false},
-	} {
-		if have := SameVersion(tc.a, tc.b); have != tc.want {
-			t.Errorf("want %v of %s and %s, have %v", tc.want, tc.a, tc.b, have)
-		}
-	}
-	c := Consensus{Quorum: 3}
-	for i, v := range []string{"v1.0.1", "v1.0.1", "v1.0.0", ""} {
-		c.Validators = append(c.Validators, Validator{Address: fmt.Sprint(i), Version: v})
-	}
-	if have, want := c.Rollout("1.0.1-stable"); have != 2 || want != 3 {
-		t.Errorf("want 2 of 3, have %d of %d", have, want)
 	}
 }

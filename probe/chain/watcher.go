@@ -3,9 +3,6 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -179,13 +176,13 @@ func (w *watcher) due() time.Duration {
 // poll questions the node once. What it answers is taken only if it is still
 // the process that was asked.
 func (w *watcher) poll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, w.cfg.Timeout)
+	ctx, cancel := context.WithCancel(ctx) // each message has its own time
 	defer cancel()
 	defer context.AfterFunc(w.current.ctx, cancel)()
 
 	asked := time.Now()
 	next, err := w.ask(ctx)
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if ctx.Err() != nil {
 		return // the process is gone, or we are
 	}
 	w.polled = time.Now()
@@ -196,6 +193,9 @@ func (w *watcher) poll(ctx context.Context) {
 		w.known.Err = oneLine(err)
 		if w.known.Silent.IsZero() {
 			w.known.Silent = asked
+		}
+		if w.failed > 1 { // another address may answer
+			w.swap(nil, false)
 		}
 	case err != nil: // it answers, not what we hoped for
 		w.failed++
@@ -263,109 +263,4 @@ func (w *watcher) ask(ctx context.Context) (Consensus, error) {
 		err = w.wemix(ctx, head, &c)
 	}
 	return c, err
-}
-
-// meet finds out what consensus the node has, and where it tells of it: at its
-// address, else over IPC where that has more.
-func (w *watcher) meet(ctx context.Context) error {
-	w.met = time.Now()
-	var (
-		found   *Client
-		where   string
-		who     identity
-		refusal error
-	)
-	addresses := []string{w.cfg.Address}
-	if w.cfg.IPC != "" {
-		if sockets, err := filepath.Glob(w.cfg.IPC); err == nil {
-			addresses = append(addresses, sockets[:min(len(sockets), maxSockets)]...)
-		}
-	}
-	for _, address := range addresses {
-		c, err := NewClient(address)
-		if err != nil {
-			return err
-		}
-		id, err := identify(ctx, c)
-		if err == nil {
-			id.kind = consensusOf(id)
-			// The socket may be another node's, which even may be of this chain.
-			if f := w.facts(); f.Client != "" && (id.client != f.Client || id.version != f.Version) {
-				err = fmt.Errorf("%s is another node's: %s %s", address, id.client, id.version)
-			} else if what := id.differs(f); what != "" {
-				err = fmt.Errorf("%s is of another chain: %s", address, what)
-			}
-		}
-		better := err == nil && (found == nil || len(lacks(id)) < len(lacks(who)) || who.kind == "" && id.kind != "")
-		if !better {
-			if refusal == nil {
-				refusal = err
-			}
-			c.Close()
-			continue
-		}
-		if found != nil {
-			found.Close()
-		}
-		found, where, who = c, address, id
-		if len(lacks(id)) == 0 && (id.kind != "" || found.target.via == viaIPC) {
-			break
-		}
-	}
-	if found == nil {
-		return &silenceError{refusal}
-	}
-	if who.genesis != "" && who.genesis != w.genesis { // heights of two chains don't compare
-		w.memory = newMemory()
-		w.genesis = who.genesis
-	}
-	w.swap(found, len(lacks(who)) == 0)
-	w.address = where
-	w.known.Kind, w.known.Err = who.kind, ""
-	if lacksAny(who, essential[who.kind]) {
-		w.known.Kind = ""
-		w.known.Err = fmt.Sprintf("the %s namespace of this %s node is not offered at %s", essential[who.kind], who.kind, where)
-	}
-	w.refused["admin_nodeInfo"] = lacksAny(who, "admin") // said by what is lacking
-	return nil
-}
-
-func lacksAny(id identity, namespace string) bool {
-	return namespace != "" && slices.Contains(lacks(id), namespace)
-}
-
-// essential is the namespace without which there is nothing to see.
-var essential = map[string]string{WBFT: "istanbul", QBFT: "istanbul", Clique: "clique", Wemix: "admin"}
-
-// lacks returns which of the namespaces we want a node does not offer where it
-// was asked.
-func lacks(id identity) []string {
-	want := []string{"eth", "admin"}
-	if ns := essential[id.kind]; ns != "" && ns != "admin" {
-		want = append(want, ns)
-	}
-	if id.kind == Wemix {
-		want = append(want, "debug") // etcdGet
-	}
-	return slices.DeleteFunc(want, func(ns string) bool { _, ok := id.modules[ns]; return ok })
-}
-
-// consensusOf chooses the adapter.
-func consensusOf(id identity) string {
-	if id.kind != Geth {
-		return id.kind
-	}
-	if _, ok := id.modules["clique"]; ok {
-		return Clique
-	}
-	return ""
-}
-
-// settle asks for the chain's rules, which stay the same while the process lives.
-func (w *watcher) settle(ctx context.Context) error {
-	w.settled = time.Now()
-	var info rawAnswer
-	b := w.batch()
-	b.add("admin_nodeInfo", &info, func() { w.config = readNodeInfo(info) })
-	return b.send(ctx)
 }
