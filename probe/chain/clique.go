@@ -7,7 +7,7 @@ import (
 
 // clique asks a geth node that seals by proof of authority.
 func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) error {
-	const list, coinbase = "clique_getSigners", "eth_coinbase"
+	const list, who, coinbase = "clique_getSigners", "clique_getSigner", "eth_coinbase"
 	var (
 		answer rawAnswer
 		self   string
@@ -19,13 +19,17 @@ func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) e
 		}
 		b.add(coinbase, &self, func() {}) // it may be changed while the node runs
 		asked = b
-		b.addBlocks(head, n, "clique_getSigner")
+		b.addBlocks(head, n, who)
 	})
 	if err != nil {
 		return err
 	}
 	if set == nil {
 		w.off(c, list)
+		return nil
+	}
+	if w.refused[who] { // no header says it either: nobody could tell who seals
+		w.off(c, who)
 		return nil
 	}
 	var ok bool

@@ -279,6 +279,7 @@ func TestFourSignersTakeTurns(t *testing.T) {
 		f, wait := watch(t, Config{Address: s.ipc, Downtime: 20 * time.Second})
 		wait("all four to seal", func(c Consensus) bool { return c.Active() == 4 })
 		gate := NewGate(GateConfig{Follower: f, Timeout: time.Hour})
+		before := f.Consensus().Calls
 		all.Go(func() {
 			if err := gate.Wait(t.Context()); err != nil {
 				t.Error(err)
@@ -286,7 +287,9 @@ func TestFourSignersTakeTurns(t *testing.T) {
 			}
 			stopped := time.Now()
 			most.Store(max(most.Load(), away.Add(1)))
-			t.Logf("signer %d goes at %d, after %s", i, f.Consensus().Head.Number, stopped.Sub(began).Round(time.Second))
+			c := f.Consensus()
+			t.Logf("signer %d goes at %d, after %s with %.1f calls a second", i, c.Head.Number,
+				stopped.Sub(began).Round(time.Second), float64(c.Calls-before)/stopped.Sub(began).Seconds())
 			s.end(unix.SIGTERM)
 			f.NodeStopped()
 			<-time.After(10 * time.Second) // as long as a database takes to open

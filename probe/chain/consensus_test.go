@@ -1,9 +1,7 @@
 package chain
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -22,19 +20,7 @@ func watch(t *testing.T, cfg Config) (*Follower, func(what string, want func(Con
 		default:
 		}
 	}
-	f, err := NewFollower(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f.Run(ctx) }() // joined by the cleanup
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("want context.Canceled, have %v", err)
-		}
-	})
+	f, _ := run(t, cfg)
 	f.NodeStarted(time.Now())
 	return f, func(what string, want func(Consensus) bool) Consensus {
 		t.Helper()
@@ -282,7 +268,8 @@ func TestCliqueThatTellsLittle(t *testing.T) {
 		logged   []string
 	}{
 		{"no method at all", nil, nil, "", false, "the node does not offer clique_getSigners", []string{"clique_getSigners"}},
-		{"only the list", []string{"clique_getSigners"}, nil, Clique, false, "the node does not tell which signer it is", []string{"clique_getSigner", "clique_status", "eth_coinbase"}},
+		{"only the list", []string{"clique_getSigners"}, nil, "", false, "the node does not offer clique_getSigner", []string{"clique_getSigner", "clique_status", "eth_coinbase"}},
+		{"who it is not", []string{"clique_getSigners", "clique_getSigner"}, nil, Clique, false, "the node does not tell which signer it is", []string{"clique_status", "eth_coinbase"}},
 		{"a signer", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, say("0x" + strings.ToUpper(self[2:])), Clique, true, "", []string{"clique_status"}},
 		{"one that seals nothing", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("etherbase must be explicitly specified"), Clique, false, "", []string{"clique_status"}},
 		{"one that won't say", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("busy"), "", false, "eth_coinbase: busy", nil},

@@ -118,6 +118,9 @@ func window(height uint64, n int) (oldest, newest uint64) {
 func (b *batch) addBlocks(head sealedHeader, n int, signersOf string) {
 	w := b.w
 	oldest, newest := window(uint64(head.Number), min(n, maxBlocks))
+	if s := w.blocks[newest]; s != nil && s.hash != head.Hash { // replaced at the same height
+		delete(w.blocks, newest)
+	}
 	for height := oldest; height <= newest; height++ {
 		if w.blocks[height] != nil {
 			continue
@@ -167,7 +170,9 @@ func (b *batch) addBlocks(head sealedHeader, n int, signersOf string) {
 // may have been replaced since it was asked for. It will be asked for again.
 func (m *memory) sift(height uint64, n int) {
 	oldest, newest := window(height, n)
-	maps.DeleteFunc(m.blocks, func(h uint64, _ *sealed) bool { return h < oldest || h > newest })
+	maps.DeleteFunc(m.blocks, func(h uint64, s *sealed) bool {
+		return h < oldest || h > newest || s.proposer == "" // who that was got no answer
+	})
 	for h := newest; h > oldest; h-- {
 		above, below := m.blocks[h], m.blocks[h-1]
 		if above != nil && below != nil && above.parent != below.hash {
@@ -237,8 +242,8 @@ func addresses(list []string) ([]string, error) {
 	return slices.Compact(set), nil
 }
 
-// judge fills in whose turn it is and who of set is active: who sealed one of the last blocks, by
-// those themselves and by the node's own count.
+// judge fills in whose turn it is and who of set is active: who sealed one of the
+// last blocks, by those themselves and by the node's own count.
 func (w *watcher) judge(c *Consensus, set []string, count map[string]int) {
 	height, n := c.Head.Number, len(set)
 	w.sift(height, n)

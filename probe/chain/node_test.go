@@ -58,6 +58,12 @@ func (n *node) ws(t *testing.T) string {
 }
 
 func (n *node) ipc(t *testing.T, path string) string {
+	serveIPC(t, n.server, path)
+	return path
+}
+
+func serveIPC(t *testing.T, server *rpc.Server, path string) {
+	t.Helper()
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -65,10 +71,9 @@ func (n *node) ipc(t *testing.T, path string) string {
 	done := make(chan struct{})
 	go func() { // joined by the cleanup
 		defer close(done)
-		n.server.ServeListener(ln)
+		server.ServeListener(ln)
 	}()
-	t.Cleanup(func() { ln.Close(); n.server.Stop(); <-done })
-	return path
+	t.Cleanup(func() { ln.Close(); server.Stop(); <-done })
 }
 
 // mine makes a block and tells the subscribers.

@@ -3,7 +3,6 @@ package chain
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -97,16 +96,7 @@ func (r *recording) http(t *testing.T) string {
 }
 
 func (r *recording) ipc(t *testing.T, path string) {
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { // joined by the cleanup
-		defer close(done)
-		r.server.ServeListener(ln)
-	}()
-	t.Cleanup(func() { ln.Close(); r.server.Stop(); <-done })
+	serveIPC(t, r.server, path)
 }
 
 // answer has a method answer otherwise than recorded.
