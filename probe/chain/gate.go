@@ -118,11 +118,14 @@ func (g *Gate) enter() func() {
 	}
 }
 
-// because publishes the reason.
+// because publishes the reason. One who has just come knows none better than
+// those who wait already.
 func (g *Gate) because(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.reason = reason
+	if reason != asking || g.reason == "" {
+		g.reason = reason
+	}
 }
 
 // settled reports whether c may open a gate that is waited at since began: what

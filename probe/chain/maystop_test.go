@@ -147,8 +147,8 @@ func TestTurnsKeepTheQuorum(t *testing.T) {
 	for _, kind := range []string{WBFT, Clique} {
 		for _, n := range []int{3, 4, 5, 7, 10, 40} {
 			for _, downtime := range []int{1, 20, 60} {
-				if kind == WBFT && n == 3 {
-					continue // none can be spared
+				if kind == WBFT && n == 3 || n == 40 && downtime != 60 {
+					continue // none can be spared; takes long
 				}
 				t.Run(fmt.Sprintf("%d of %s, %d blocks", n, kind, downtime), func(t *testing.T) {
 					t.Parallel()

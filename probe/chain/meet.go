@@ -16,6 +16,7 @@ func (w *watcher) meet(ctx context.Context) error {
 		found   *Client
 		where   string
 		who     identity
+		ours    *identity // as the address told it
 		refusal error
 	)
 	addresses := []string{w.cfg.Address}
@@ -24,7 +25,7 @@ func (w *watcher) meet(ctx context.Context) error {
 			addresses = append(addresses, sockets[:min(len(sockets), maxSockets)]...)
 		}
 	}
-	for _, address := range addresses {
+	for i, address := range addresses {
 		c, err := NewClient(address)
 		if err != nil {
 			return err
@@ -33,11 +34,14 @@ func (w *watcher) meet(ctx context.Context) error {
 		if err == nil {
 			id.kind = consensusOf(id)
 			// The socket may be another node's, which even may be of this chain.
-			if f := w.facts(); f.Client != "" && (id.client != f.Client || id.version != f.Version) {
-				err = fmt.Errorf("%s is another node's: %s %s", address, id.client, id.version)
-			} else if what := id.differs(f); what != "" {
+			if what := id.differs(w.facts()); what != "" {
 				err = fmt.Errorf("%s is of another chain: %s", address, what)
+			} else if ours != nil && (id.client != ours.client || id.version != ours.version) {
+				err = fmt.Errorf("%s is another node's: %s %s", address, id.client, id.version)
 			}
+		}
+		if err == nil && i == 0 {
+			ours = &id
 		}
 		better := err == nil && (found == nil || len(lacks(id)) < len(lacks(who)) || who.kind == "" && id.kind != "")
 		if !better {
