@@ -82,12 +82,12 @@ func (s *Supervisor) change(ctx context.Context, c Change) error {
 	s.stop(c.Kind + " failed")
 	if c.Revert != nil {
 		if rerr := s.wait(func() error { return c.Revert(ctx) }); rerr != nil {
-			s.hold(fmt.Sprintf("%s failed and could not be reverted: %v", c.Kind, rerr))
+			s.stick(fmt.Sprintf("%s failed and could not be reverted: %v", c.Kind, rerr))
 			return errors.Join(err, fmt.Errorf("revert: %w", rerr))
 		}
 	}
 	if serr := s.start(ctx); serr != nil {
-		s.hold(fmt.Sprintf("%s failed and the node could not be started again: %v", c.Kind, serr))
+		s.stick(fmt.Sprintf("%s failed and the node could not be started again: %v", c.Kind, serr))
 		return errors.Join(err, serr)
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -216,7 +217,7 @@ func (s *Supervisor) Start(ctx context.Context, args []string) error {
 			s.args = args
 		}
 		if err := s.start(ctx); err != nil {
-			s.hold(err.Error())
+			s.stick(err.Error())
 			return err
 		}
 		return nil
@@ -245,16 +246,16 @@ func (s *Supervisor) Restart(ctx context.Context, args []string) error {
 // start runs the node's program. On an error the node is down.
 func (s *Supervisor) start(ctx context.Context) error {
 	s.retry.Stop()
-	s.publish(func(st *Status) { st.State, st.Held = Starting, false })
+	s.publish(func(st *Status) { st.State, st.Held, st.Stuck = Starting, false, false })
 	file, err := s.cfg.Program()
 	if err != nil {
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	n := &node{ooms: oomKills()}
 	_, n.wrote = s.tail.Lines(0)
 	if n.pipes, err = s.output.open(); err != nil {
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	n.proc, err = s.cfg.Reaper.Start(ctx, reaper.Command{
@@ -269,7 +270,7 @@ func (s *Supervisor) start(ctx context.Context) error {
 	n.pipes.started()
 	if err != nil {
 		n.pipes.close()
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	s.node = n
@@ -299,9 +300,14 @@ func (s *Supervisor) stop(reason string) {
 }
 
 // hold publishes that the node is down on purpose.
-func (s *Supervisor) hold(reason string) {
+func (s *Supervisor) hold(reason string) { s.down(reason, false) }
+
+// stick publishes that the node is down because it could not be started.
+func (s *Supervisor) stick(reason string) { s.down(reason, true) }
+
+func (s *Supervisor) down(reason string, stuck bool) {
 	s.retry.Stop()
-	s.publish(func(st *Status) { st.State, st.Reason, st.Held = Stopped, reason, true })
+	s.publish(func(st *Status) { st.State, st.Reason, st.Held, st.Stuck = Stopped, reason, true, stuck })
 }
 
 // settle brings the present generation to its end, whether asked to or because
@@ -386,8 +392,9 @@ func (s *Supervisor) again(why string, last error) error {
 	}
 	level.Warn(s.logger).Log("msg", "restarting node", "in", delay.Round(time.Millisecond), "why", why)
 	s.publish(func(st *Status) {
-		st.State, st.Reason, st.Held = Backoff, why, false
+		st.State, st.Reason, st.Held, st.Stuck = Backoff, why, false, false
 		st.Restarts++
+		st.Spent = slices.Clone(s.budget.spent)
 	})
 	s.retry.Reset(delay)
 	return nil

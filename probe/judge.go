@@ -92,6 +92,9 @@ func (p *Prober) Health() Health {
 	} else if phase := *p.phase.Load(); phase != "" {
 		process = phase
 	}
+	if alarm := p.Alarm(); alarm != "" {
+		sync = "another chain than before: " + alarm
+	}
 	v := verdict(check("process", process), check("rpc_endpoint", rpc), p.memoryCheck(), p.diskCheck(),
 		check("network", network), check("sync", sync))
 	h := Health{Healthy: v.OK, Timestamp: now.UTC(), Checks: make(map[string]Check, len(v.Checks))}

@@ -87,6 +87,11 @@ func status(ctx context.Context, s *settings, args []string) error {
 			line("unhealthy", "%s: %s", name, c.Error)
 		}
 	}
+	for _, a := range st.Alerts {
+		if a.Firing() {
+			line("alert", "%s (%s) since %s: %s", a.Name, a.Severity, a.Since.Format(time.RFC3339), a.Summary)
+		}
+	}
 	return w.Flush()
 }
 

@@ -64,6 +64,7 @@ func commands() []command {
 		{"status", "[--json]", "tell what the node does and how it is", false, status},
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
+		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
 		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/reaper/signals"
@@ -72,6 +73,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	seen := newObserver()
 	var sup *supervisor.Supervisor
 	var follower *chain.Follower
+	var happened alarms
 	prober := probe.New(probe.Config{
 		MaxHeadAge:        s.readyMaxHeadAge,
 		LiveMaxRPCSilence: s.liveMaxRPCSilence,
@@ -87,6 +89,8 @@ func run(_ context.Context, s *settings, args []string) error {
 		PeersEvery: s.healthCheckInterval,
 		Logger:     log.With(logger, "component", "chain"),
 		OnFacts:    prober.SetFacts,
+		OnAlarm:    prober.SetAlarm,
+		StateFile:  filepath.Join(home.Dir(), "head.json"),
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
@@ -116,6 +120,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		},
 		OnEnded: func(e supervisor.Ended) {
 			seen.ended(e)
+			happened.ended(e)
 			hint(logger, args, e)
 		},
 	}
@@ -134,9 +139,21 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	defer background(forwarder.Run)() // until the last sweep: a second TERM must find a reader
 
+	notifier, err := newNotifier(s, s.alertURLs, log.With(logger, "component", "alert"))
+	if err != nil {
+		return err
+	}
+	board := alert.NewBoard(alert.BoardConfig{
+		OnAlert: notifier.Offer,
+		Rules:   happened.rules(s, sup.Tail()),
+		Scene:   func() alert.Scene { return alert.SceneOf(prober, time.Now()) },
+		Logger:  log.With(logger, "component", "alert"),
+	})
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = sup.Status, prober, rp, forwarder, version
+	seen.board, seen.notifier = board, notifier
 
 	held := make(chan struct{})          // closes when the volume is ours
+	judged := make(chan struct{})        // closes when no alert can come any more
 	down := make(chan struct{})          // closes when the node is down for good
 	probes := make(chan net.Listener, 1) // the probe listener, once it is open
 	if listener != nil {
@@ -174,11 +191,17 @@ func run(_ context.Context, s *settings, args []string) error {
 	g.Add(actor(ctx, prober.Run))
 	g.Add(actor(ctx, probe.NewSampler(probe.SamplerConfig{
 		Interval: s.metricsInterval,
-		Paths:    []string{s.dataDir},
+		Paths:    []string{s.dataDir, s.dataBackupDir},
 		PID:      func() int { return sup.Status().Pid },
 		OnSample: prober.SetResources,
 		Logger:   log.With(logger, "component", "probe"),
 	}).Run))
+	// The last moments are worth an alert too, and an alert its delivery.
+	g.Add(actor(ctx, func(ctx context.Context) error {
+		defer close(judged)
+		return board.Run(ctx, down)
+	}))
+	g.Add(actor(ctx, func(ctx context.Context) error { return notifier.Run(ctx, judged) }))
 	// The listeners outlive their context until the node is down: orchestrators
 	// and people ask how the stop goes.
 	g.Add(actor(ctx, enduring(logger, "probe listener", func(ctx context.Context) error {
@@ -204,12 +227,15 @@ func run(_ context.Context, s *settings, args []string) error {
 			Supervisor: sup,
 			Version:    ownVersion(),
 			Health:     prober.Health,
+			Alerts:     board.Alerts,
+			Metrics:    func() any { return seen.families() },
+			TestAlert:  func(ctx context.Context, url string) ([]alert.Trial, error) { return tryAlert(ctx, s, url) },
 			Detached:   os.Getenv(detached) != "",
 			Quit:       quit,
 			Status: func() api.Status {
 				return api.StatusOf(api.Sources{
 					Supervisor: sup.Status(), Facts: follower.Facts(), Health: prober.Health(),
-					Network: s.network, Upgrade: home.Current(),
+					Alerts: board.Alerts(), Network: s.network, Upgrade: home.Current(),
 				}, time.Now())
 			},
 		}).Serve(ctx, ln, down)
@@ -275,7 +301,7 @@ func nodeEnv(environ []string) []string {
 func nodeOf(st supervisor.Status) probe.Node {
 	n := probe.Node{
 		State: string(st.State), Reason: st.Reason, PID: st.Pid, Started: st.Started,
-		Held: st.Held, Failed: st.State == supervisor.Failed,
+		Held: st.Held, Stuck: st.Stuck, Failed: st.State == supervisor.Failed, Spent: st.Spent,
 	}
 	if st.Change != nil {
 		n.Change = st.Change.Kind

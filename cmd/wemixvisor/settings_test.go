@@ -13,7 +13,9 @@ import (
 
 // every is the table of settings: a value that is not the default, for each.
 var every = map[string]string{
-	"control-socket": "/tmp/x.sock", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
+	"alert-for": "0s", "alert-full-within": "1h", "alert-head-age": "0s", "alert-max-lag": "7", "alert-min-free": "12.5%",
+	"alert-min-peers": "3", "alert-urls": "generic://x.example/y?a=b,c, ntfy://h/t", "alert-remember": "1m",
+	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
 	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
 	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",

@@ -25,7 +25,7 @@ type Config struct {
 	// Called from Run: they must not block.
 	OnFacts func(Facts)  // every change, also a mere new answer
 	OnHead  func(Head)   // every new head
-	OnAlarm func(string) // the chain is another one than it was; says how
+	OnAlarm func(string) // the chain is another one than it was: how; empty when it is that again
 
 	// Called from Run's second goroutine; it must not block either.
 	OnConsensus func(Consensus) // every change, also a mere new answer
@@ -49,6 +49,8 @@ type Follower struct {
 
 	// The rest belongs to Run.
 	known      Facts
+	expected   Facts // of whom only chain id and genesis count: the first ever known
+	alarmed    bool  // the node is on another chain than expected
 	current    *life
 	identified bool
 	offers     map[string]bool // what this process said no to is false

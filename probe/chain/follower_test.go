@@ -287,6 +287,30 @@ func TestAnotherChainIsAnAlarm(t *testing.T) {
 	}
 }
 
+func TestAlarmStandsUntilTheOldChainIsBack(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	alarms := make(chan string, 10)
+	f, wait := run(t, Config{Address: n.http(t), Interval: 10 * time.Millisecond, OnAlarm: func(s string) { alarms <- s }})
+	for _, step := range []struct {
+		chainID uint64
+		want    string
+	}{{1337, "none"}, {1, "chain id 1 was 1337"}, {1, "chain id 1 was 1337"}, {2, "chain id 2 was 1337"}, {1337, ""}, {1337, "none"}} {
+		n.set(func() { n.chainID = step.chainID })
+		at := time.Now()
+		f.NodeStarted(at)
+		wait("head", func(f Facts) bool { return f.HeadKnown && f.Started.Equal(at) })
+		have := "none"
+		select {
+		case have = <-alarms:
+		default:
+		}
+		if have != step.want {
+			t.Errorf("chain %d: want the alarm %q, have %q", step.chainID, step.want, have)
+		}
+	}
+}
+
 func TestStateFileThatMakesNoSense(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "head.json")

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,13 +159,10 @@ func (f *Follower) meet(id identity) {
 	if !id.offers("admin") {
 		f.offers["admin_peers"], f.offers["admin_wemixNodes"] = false, false
 	}
-	if what := id.differs(f.known); what != "" {
-		level.Error(f.cfg.Logger).Log("msg", "the node is on another chain than before", "was", what)
+	if id.differs(f.known) != "" {
 		f.known.Head = Head{} // heights of two chains don't compare
-		if f.cfg.OnAlarm != nil {
-			f.cfg.OnAlarm(what)
-		}
 	}
+	f.compare(id)
 	f.known.Client, f.known.Version, f.known.Kind = id.client, id.version, id.kind
 	if id.chainID != 0 {
 		f.known.ChainID = id.chainID
@@ -175,6 +173,25 @@ func (f *Follower) meet(id identity) {
 	f.dirty = true
 	level.Info(f.cfg.Logger).Log("msg", "node answers", "address", f.cfg.Address, "client", id.client,
 		"version", id.version, "kind", id.kind, "chain_id", id.chainID)
+}
+
+// compare raises the alarm when the chain is not the one that was known first,
+// and ends it when it is that again. Not the one known last: a node that is
+// restarted on the wrong chain is still on the wrong chain.
+func (f *Follower) compare(id identity) {
+	what := id.differs(f.expected)
+	switch {
+	case what != "":
+		level.Error(f.cfg.Logger).Log("msg", "the node is on another chain than before", "what", what)
+	case f.alarmed:
+		level.Info(f.cfg.Logger).Log("msg", "the node is on its old chain again")
+	}
+	if f.cfg.OnAlarm != nil && (what != "" || f.alarmed) {
+		f.cfg.OnAlarm(what)
+	}
+	f.alarmed = what != ""
+	f.expected.ChainID = cmp.Or(f.expected.ChainID, id.chainID)
+	f.expected.Genesis = cmp.Or(f.expected.Genesis, id.genesis)
 }
 
 func (f *Follower) answered(now time.Time, took time.Duration) {

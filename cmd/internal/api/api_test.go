@@ -17,6 +17,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -57,6 +58,18 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 		Supervisor: sup,
 		Status:     func() Status { return StatusOf(Sources{Supervisor: sup.Status()}, time.Now()) },
 		Health:     func() probe.Health { return probe.Health{} },
+		Alerts:     func() []alert.Alert { return []alert.Alert{{Name: "disk_low", State: "firing"}} },
+		Metrics:    func() any { return []string{"a metric"} },
+		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
+			if url == "" {
+				return nil, ErrNoChannel
+			}
+			n, err := alert.NewNotifier(alert.NotifierConfig{URLs: []string{url}})
+			if err != nil {
+				return nil, err
+			}
+			return n.Test(ctx), nil
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
@@ -67,7 +80,8 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	return c, sup
 }
 
-// until waits for the tail to hold word.
+// until waits for the tail to hold word, and for the start of who wrote it to be
+// published: it may speak before that.
 func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 	t.Helper()
 	var seen []byte
@@ -77,6 +91,11 @@ func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 		var changed <-chan struct{}
 		text, next, changed = sup.Tail().From(next)
 		if seen = append(seen, text...); bytes.Contains(seen, []byte(word)) {
+			for end := time.Now().Add(10 * time.Second); sup.Status().State == supervisor.Starting; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("want the start published")
+				}
+			}
 			return
 		}
 		select {
@@ -170,6 +189,9 @@ func TestHostileRequests(t *testing.T) {
 		{"unknown field", "POST", "node/stop", `{"force":true}`, http.StatusBadRequest},
 		{"large body", "POST", "node/stop", `{"args":["` + strings.Repeat("x", 2<<20) + `"]}`, http.StatusRequestEntityTooLarge},
 		{"bad n", "GET", "logs?n=-1", "", http.StatusBadRequest},
+		{"alert to nowhere", "POST", "alerts/test", "", http.StatusNotImplemented},
+		{"alert to a mistake", "POST", "alerts/test", `{"url":"pigeon://s3cret"}`, http.StatusUnprocessableEntity},
+		{"alert with an unknown field", "POST", "alerts/test", `{"urls":[]}`, http.StatusBadRequest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://x/api/v1/"+tc.route, strings.NewReader(tc.body))

@@ -41,12 +41,18 @@ func (c *Client) Get(ctx context.Context, route string, to any) error {
 
 // Act does what route does, with a, and returns the result.
 func (c *Client) Act(ctx context.Context, route string, a Action) (Result, error) {
-	body, err := json.Marshal(a)
-	if err != nil {
-		return Result{}, err
-	}
 	var res Result
-	return res, c.call(ctx, http.MethodPost, route, bytes.NewReader(body), &res)
+	err := c.Post(ctx, route, a, &res)
+	return res, err
+}
+
+// Post sends what to route and reads its answer into to.
+func (c *Client) Post(ctx context.Context, route string, what, to any) error {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, route, bytes.NewReader(body), to)
 }
 
 // Logs copies the last n lines of the node's output to w, and all that follow.

@@ -13,6 +13,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 )
 
 // Config is what a Server answers from.
@@ -20,6 +21,9 @@ type Config struct {
 	Supervisor *supervisor.Supervisor
 	Status     func() Status
 	Health     func() probe.Health
+	Alerts     func() []alert.Alert
+	Metrics    func() any                                                   // what /metrics says, for JSON
+	TestAlert  func(ctx context.Context, url string) ([]alert.Trial, error) // an empty URL: all that are set
 	Version    Version
 	Detached   bool   // the command start launched us: stop ends us too
 	Quit       func() // ends the supervisor
@@ -39,15 +43,20 @@ const bodyMax = 1 << 20
 type Server struct {
 	cfg Config
 	mux *http.ServeMux
+
+	testing chan struct{} // holds one test alert
 }
 
 // NewServer returns a Server. Don't forget to Serve.
 func NewServer(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), testing: make(chan struct{}, 1)}
 	s.mux.HandleFunc("GET /api/v1/status", s.get(func() any { return cfg.Status() }))
 	s.mux.HandleFunc("GET /api/v1/health", s.get(func() any { return cfg.Health() }))
 	s.mux.HandleFunc("GET /api/v1/version", s.get(func() any { return cfg.Version }))
+	s.mux.HandleFunc("GET /api/v1/metrics", s.get(cfg.Metrics))
+	s.mux.HandleFunc("GET /api/v1/alerts", s.get(func() any { return cfg.Alerts() }))
 	s.mux.HandleFunc("GET /api/v1/logs", s.logs)
+	s.mux.HandleFunc("POST /api/v1/alerts/test", s.testAlert)
 	s.mux.HandleFunc("POST /api/v1/node/start", s.start)
 	s.mux.HandleFunc("POST /api/v1/node/stop", s.stop)
 	s.mux.HandleFunc("POST /api/v1/node/restart", s.restart)
@@ -138,15 +147,7 @@ func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) act(w http.ResponseWriter, r *http.Request, do func(Action) error) {
 	var a Action
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax))
-	body.DisallowUnknownFields()
-	if err := body.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			refuse(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("body is over %d bytes", bodyMax))
-			return
-		}
-		refuse(w, http.StatusBadRequest, "bad_request", fmt.Errorf("read body: %w", err))
+	if !read(w, r, &a) {
 		return
 	}
 	switch err := do(a); {
@@ -162,6 +163,23 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, do func(Action) err
 	default:
 		refuse(w, http.StatusInternalServerError, "failed", err)
 	}
+}
+
+// read decodes a body, which may be empty. When it can't, it has refused.
+func read(w http.ResponseWriter, r *http.Request, to any) bool {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax))
+	body.DisallowUnknownFields()
+	err := body.Decode(to)
+	if err == nil || errors.Is(err, io.EOF) {
+		return true
+	}
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		refuse(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("body is over %d bytes", bodyMax))
+	} else {
+		refuse(w, http.StatusBadRequest, "bad_request", fmt.Errorf("read body: %w", err))
+	}
+	return false
 }
 
 // logs answers the last n lines of the node's output, and with follow=true

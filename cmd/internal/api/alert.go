@@ -1,0 +1,48 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/wemix/wemixvisor/probe/alert"
+)
+
+// AlertTest is the body of POST /api/v1/alerts/test.
+type AlertTest struct {
+	URL string `json:"url,omitempty"` // one channel; none: all that are set
+}
+
+// ErrNoChannel says that alerts go nowhere.
+var ErrNoChannel = errors.New("no alert channel: set alert-urls (DAEMON_ALERT_URLS), or name a URL")
+
+// testAlert answers what became of a test alert on each channel: 200 says that
+// all were tried.
+func (s *Server) testAlert(w http.ResponseWriter, r *http.Request) {
+	var t AlertTest
+	if !read(w, r, &t) {
+		return
+	}
+	if t.URL != "" {
+		if err := alert.CheckURL(t.URL); err != nil {
+			refuse(w, http.StatusUnprocessableEntity, "bad_url", fmt.Errorf("url: %w", err))
+			return
+		}
+	}
+	select {
+	case s.testing <- struct{}{}: // a test is a message to people: one at a time
+		defer func() { <-s.testing }()
+	default:
+		refuse(w, http.StatusTooManyRequests, "testing", errors.New("another test alert is on its way"))
+		return
+	}
+	trials, err := s.cfg.TestAlert(r.Context(), t.URL)
+	switch {
+	case errors.Is(err, ErrNoChannel):
+		refuse(w, http.StatusNotImplemented, "no_channel", err)
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, "failed", err)
+	default:
+		answer(w, http.StatusOK, trials)
+	}
+}
