@@ -65,18 +65,24 @@ func fourSigners(t *testing.T) []*signer {
 	}
 	nodes[0].args = append(nodes[0].args, "--http", "--http.port", "0", "--http.api", "eth,net,web3", "--allow-insecure-unlock")
 
-	// All begin on a block that the first one sealed: each alone on the genesis
-	// block might make its own, and then all wait for each other for ever.
+	// All begin on four blocks, of which each sealed one. Started together on the
+	// genesis block alone, each may make a first one of its own before it knows the
+	// others, and then all wait for each other for ever.
 	output(t, "init", "--datadir", nodes[0].dir, genesisOf(t, root, nodes))
-	nodes[0].start(t)
-	nodes[0].call(t, nil, "miner_start")
-	eventually(t, "block 1", func() bool { return nodes[0].height() == 1 })
-	nodes[0].end(unix.SIGTERM)
-	for _, s := range nodes[1:] {
-		if err := os.CopyFS(s.dir, os.DirFS(nodes[0].dir)); err != nil {
+	for i, s := range nodes {
+		if i > 0 {
+			s.copy(t, nodes[i-1])
+		}
+		s.start(t)
+		s.call(t, nil, "miner_start")
+		eventually(t, "a block", func() bool { return s.height() == uint64(i)+1 })
+		s.end(unix.SIGTERM)
+	}
+	for _, s := range nodes[:3] {
+		if err := os.RemoveAll(s.dir); err != nil {
 			t.Fatal(err)
 		}
-		os.Remove(filepath.Join(s.dir, "geth", "nodekey")) // each is a peer of its own
+		s.copy(t, nodes[3])
 	}
 	for _, s := range nodes {
 		s.start(t)
@@ -112,6 +118,17 @@ func genesisOf(t *testing.T, dir string, nodes []*signer) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// copy takes over the data of another, but not who that is as a peer.
+func (s *signer) copy(t *testing.T, from *signer) {
+	t.Helper()
+	if err := os.CopyFS(s.dir, os.DirFS(from.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(s.dir, "geth", "nodekey")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *signer) start(t *testing.T) {
