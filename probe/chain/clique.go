@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -41,6 +42,8 @@ func (w *watcher) clique(ctx context.Context, head sealedHeader, c *Consensus) e
 	case err != nil && strings.Contains(err.Error(), "etherbase"): // must be explicitly specified: it seals nothing
 	case err != nil:
 		return err
+	default:
+		return fmt.Errorf("%s: no address", coinbase)
 	}
 	c.Self = w.self
 	if !w.looked {

@@ -272,6 +272,7 @@ func TestCliqueThatTellsLittle(t *testing.T) {
 		{"who it is not", []string{"clique_getSigners", "clique_getSigner"}, nil, Clique, false, "the node does not tell which signer it is", []string{"clique_status", "eth_coinbase"}},
 		{"a signer", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, say("0x" + strings.ToUpper(self[2:])), Clique, true, "", []string{"clique_status"}},
 		{"one that seals nothing", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("etherbase must be explicitly specified"), Clique, false, "", []string{"clique_status"}},
+		{"one that says nothing", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, say(nil), "", false, "eth_coinbase: no address", nil},
 		{"one that won't say", []string{"clique_getSigners", "clique_getSigner", "eth_coinbase"}, fail("busy"), "", false, "eth_coinbase: busy", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
