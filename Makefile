@@ -30,7 +30,7 @@ LINTER := $(BIN)/golangci-lint-$(GOLANGCI_LINT)
 NODE   := $(BIN)/geth-$(GETH)
 SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
 
-.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench \
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe \
 	image fmt lint ci-test tools clean help
 .DELETE_ON_ERROR:
 
@@ -90,6 +90,7 @@ test: unit e2e ## run all tests
 unit:
 	$(if $(RACE),,@echo "=== no C compiler (apt-get install gcc libc6-dev): WITHOUT THE RACE DETECTOR ===")
 	$(GO) test $(RACE) -tags failpoint -timeout 15m ./...
+	cd e2e/kubernetes && $(GO) test ./...
 
 # Where no Docker engine answers the tests skip; under CI=true they fail.
 e2e: build ## run the end-to-end tests alone
@@ -111,6 +112,9 @@ bench: build ## measure against tini, dumb-init and catatonit, in one run
 		test "$$(id -u)" = 0 || { echo "please install first:$$missing"; exit 1; }; \
 		echo "installing:$$missing"; apt-get update -qq && apt-get install -y -qq $$missing; }
 	$(GO) run ./e2e/bench -supervisor ./wemixvisor $(BENCHFLAGS)
+
+bench-probe: build $(NODE) ## measure probes, metrics and their cost over a real node
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) $(BENCHFLAGS)
 
 image: image-node image-signer ## build the images
 
@@ -159,6 +163,7 @@ lint: $(LINTER) ## check the format and the rules of the house
 	$(LINTER) fmt --diff
 	$(GO) vet -tags e2e,failpoint ./...
 	$(GO) vet ./backup/failpoint
+	cd e2e/kubernetes && $(GO) vet ./...
 	$(LINTER) run
 
 ci-test: ## what CI runs
@@ -170,7 +175,7 @@ clean: ## remove what was built; the tools and nodes in .cache/bin stay
 	rm -rf wemixvisor $(CACHE)/dist $(CACHE)/genesis $(IMAGE) $(IMAGE).log
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' Makefile
 
 # A program of another module: built aside, then put in place under a name that
 # holds its version.

@@ -3,13 +3,10 @@ package backup
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
@@ -17,7 +14,7 @@ import (
 // ahead is a whole pass while the node runs, durable when it returns.
 func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error) {
 	clear(d.refused)
-	clear(d.young)
+	clear(d.youngIn)
 	d.shared = 0
 	ledger, err := newLedger(path.Join(d.dir(), ledgerFirst))
 	if err != nil {
@@ -47,20 +44,7 @@ func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error)
 		return nil, spaceError(err)
 	}
 	failpoint.At("backup.prepare-ledger")
-	return w, syncFS(d.dir())
-}
-
-// syncFS makes durable all that was written to the file system of dir.
-func syncFS(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, spaceError(err))
-	}
-	return nil
+	return w, w.sync()
 }
 
 // copyAhead does the jobs of a pass made while the node runs.

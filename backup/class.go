@@ -57,8 +57,7 @@ func classify(folder string, entries []dirent) []Class {
 }
 
 func classOf(folder string, e dirent, newest map[string]uint64) Class {
-	at := path.Join(folder, e.name)
-	if kept(at) {
+	if keeps(folder, e.name) {
 		return Keep
 	}
 	switch e.kind {
@@ -66,7 +65,7 @@ func classOf(folder string, e dirent, newest map[string]uint64) Class {
 	case fs.ModeSocket, fs.ModeNamedPipe, fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice, fs.ModeIrregular:
 		return Skip
 	case fs.ModeDir:
-		if at == "lost+found" { // fsck's, in the root of a volume
+		if folder == "." && e.name == "lost+found" { // fsck's, in the root of a volume
 			return Skip
 		}
 		return Mutable
@@ -90,19 +89,17 @@ func classOf(folder string, e dirent, newest map[string]uint64) Class {
 	return Mutable
 }
 
-// kept reports whether a path, relative to the tree's root, is of those that
-// never go back: the folders with all that is in them, at any depth, because
-// geth/nodekey lies inside a folder that does.
-func kept(at string) bool {
-	switch path.Base(at) {
+// keeps reports whether an entry of a folder, whose path is relative to the tree's
+// root, is of those that never go back: with all that is in it, and at any depth,
+// because geth/nodekey lies inside a folder that does.
+func keeps(folder, name string) bool {
+	switch name {
 	case "nodekey", "jwtsecret", "keystore", "etcd":
 		return true
+	case "upgrade-info.json":
+		return folder == "." || path.Dir(folder) == "upgrades"
 	}
-	if at == "upgrade-info.json" {
-		return true
-	}
-	parts := strings.Split(at, "/")
-	return len(parts) == 3 && parts[0] == "upgrades" && parts[2] == "upgrade-info.json"
+	return false
 }
 
 // freezerFile takes apart the name of a freezer's data file: headers.0001.cdat.

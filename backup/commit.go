@@ -33,10 +33,11 @@ func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snap
 	defer end()
 	if s.next == nil || !s.next.ready || !exists(s.next.mirror(".")) {
 		var held locks
-		if err := held.takeAll(ctx, at.tree, at.mounts); err != nil {
+		_, err := at.survey(ctx, &held)
+		held.free()
+		if err != nil {
 			return Snapshot{}, fmt.Errorf("commit snapshot: %w", err)
 		}
-		held.free()
 		if _, err := s.prepare(ctx, at); err != nil {
 			return Snapshot{}, err
 		}
@@ -55,7 +56,9 @@ func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snap
 		snap, err = s.publish(d, w, Snapshot{Reason: reason, Origin: o}, begun)
 	}
 	if err != nil {
-		s.abandon(ctx, d)
+		if s.next = nil; ctx.Err() == nil { // who is told to end has no time for it: it is swept then
+			s.abandon(ctx, d)
+		}
 		return Snapshot{}, fmt.Errorf("commit snapshot: %w", spaceError(err))
 	}
 	s.next = nil
@@ -180,7 +183,7 @@ func (p *pass) settle() error {
 			return err
 		}
 	}
-	return syncFS(p.dir())
+	return p.sync()
 }
 
 // publish names the snapshot. From the rename on it is one.
@@ -201,7 +204,9 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 	snap.Method, snap.Warnings = d.method(), d.warnings()
 	snap.Files, snap.Linked = w.files, w.linked
 	snap.Bytes, snap.Copied = d.shared+w.bytes, w.toCopy
-	snap.Excluded, snap.Partial = w.excluded, partial(w.excluded)
+	snap.Excluded, snap.Partial = w.leftOut(), partial(w.excluded)
+	slices.Sort(w.kept)
+	snap.Kept = []string{}
 	for _, k := range w.kept {
 		snap.Kept = append(snap.Kept, escapeName(k))
 	}
@@ -215,6 +220,9 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 		return snap, err
 	}
 	failpoint.At("backup.commit-named")
+	if err := syncDir(d.snapshots()); err != nil { // then it is not said to be one, and must not list
+		return snap, errors.Join(err, os.Rename(folder, d.dir()))
+	}
 	snap.Root = filepath.Join(folder, mirrorFolder)
-	return snap, syncDir(d.snapshots())
+	return snap, nil
 }

@@ -81,10 +81,10 @@ func (c *copier) data(ctx context.Context, out, in *os.File, at, end int64) erro
 	for at < end {
 		start, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
 		stop := end
-		switch {
-		case err == unix.ENXIO: // nothing but a hole, or the end
+		switch err {
+		case unix.ENXIO: // nothing but a hole, or the end
 			return atLeast(in, end)
-		case err == nil:
+		case nil:
 			if start >= end {
 				return nil
 			}

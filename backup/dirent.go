@@ -22,7 +22,6 @@ type dirent struct {
 }
 
 var kinds = map[byte]fs.FileMode{
-	unix.DT_REG:  0,
 	unix.DT_DIR:  fs.ModeDir,
 	unix.DT_LNK:  fs.ModeSymlink,
 	unix.DT_SOCK: fs.ModeSocket,
@@ -31,64 +30,84 @@ var kinds = map[byte]fs.FileMode{
 	unix.DT_CHR:  fs.ModeDevice | fs.ModeCharDevice,
 }
 
-// readDirents lists dir, sorted by name.
+// readDirents lists dir, in no order.
 func readDirents(dir string) ([]dirent, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
 	var entries []dirent
-	buf := make([]byte, 256<<10)
+	err := scanDirents(dir, func(name []byte, ino uint64, kind fs.FileMode) {
+		entries = append(entries, dirent{name: string(name), ino: ino, kind: kind})
+	})
+	return entries, err
+}
+
+// sortedDirents lists dir in the order of the names' bytes.
+func sortedDirents(dir string) ([]dirent, error) {
+	entries, err := readDirents(dir)
+	sortDirents(entries)
+	return entries, err
+}
+
+func sortDirents(entries []dirent) {
+	slices.SortFunc(entries, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
+}
+
+// scanDirents calls f for each entry of dir; name is valid until it returns.
+func scanDirents(dir string, f func(name []byte, ino uint64, kind fs.FileMode)) error {
+	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	buf := make([]byte, 128<<10)
 	for {
-		n, err := unix.ReadDirent(int(f.Fd()), buf)
+		n, err := unix.ReadDirent(int(d.Fd()), buf)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", dir, err)
+			return fmt.Errorf("list %s: %w", dir, err)
 		}
 		if n == 0 {
-			break
+			return nil
 		}
-		if entries, err = parseDirents(dir, buf[:n], entries); err != nil {
-			return nil, err
+		if err := parseDirents(dir, buf[:n], f); err != nil {
+			return err
 		}
 	}
-	slices.SortFunc(entries, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
-	return entries, nil
 }
 
 // parseDirents reads what getdents64(2) wrote: inode, offset, record length,
 // type, name with a NUL.
-func parseDirents(dir string, buf []byte, entries []dirent) ([]dirent, error) {
+func parseDirents(dir string, buf []byte, f func([]byte, uint64, fs.FileMode)) error {
 	const header = 8 + 8 + 2 + 1
 	for len(buf) > header {
 		length := int(binary.NativeEndian.Uint16(buf[16:]))
 		if length < header || length > len(buf) {
-			return nil, fmt.Errorf("list %s: bad record", dir)
+			return fmt.Errorf("list %s: bad record", dir)
 		}
 		name := buf[header:length]
 		if i := bytes.IndexByte(name, 0); i >= 0 {
 			name = name[:i]
 		}
-		e := dirent{name: string(name), ino: binary.NativeEndian.Uint64(buf)}
-		kind, known := kinds[buf[18]]
+		ino, told := binary.NativeEndian.Uint64(buf), buf[18]
 		buf = buf[length:]
-		if e.name == "." || e.name == ".." {
+		if string(name) == "." || string(name) == ".." {
 			continue
 		}
-		if e.kind = kind; !known { // some file systems do not tell
-			fi, err := os.Lstat(dir + "/" + e.name)
-			if os.IsNotExist(err) {
-				continue
+		kind := fs.FileMode(0)
+		if told != unix.DT_REG {
+			var known bool
+			if kind, known = kinds[told]; !known { // some file systems do not tell
+				fi, err := os.Lstat(dir + "/" + string(name))
+				if os.IsNotExist(err) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				kind = fi.Mode().Type()
 			}
-			if err != nil {
-				return nil, err
-			}
-			e.kind = fi.Mode().Type()
 		}
-		entries = append(entries, e)
+		f(name, ino, kind)
 	}
-	return entries, nil
+	return nil
 }

@@ -40,11 +40,11 @@ type draft struct {
 	*site
 	external []string
 	copier   copier
-	sources  map[string]source  // by path: what a copy in the mirror was made from
-	young    map[string]int64   // by path: linked files to look at again in the window, and their size
-	refused  map[unix.Errno]int // links that could not be made, and why
-	shared   int64              // bytes of the files that need not be copied in the window
-	ready    bool               // the first ledger is whole
+	sources  map[string]source           // by path: what a copy in the mirror was made from
+	youngIn  map[string]map[string]int64 // by folder and name: linked files to look at again in the window, and their size
+	refused  map[unix.Errno]int          // links that could not be made, and why
+	shared   int64                       // bytes of the files that need not be copied in the window
+	ready    bool                        // the first ledger is whole
 }
 
 // source tells whether a file is still the one that was copied. An inode is not
@@ -62,13 +62,20 @@ func sourceOf(e Entry, ctime int64) source {
 func (d *draft) dir() string              { return d.site.draft() }
 func (d *draft) mirror(rel string) string { return filepath.Join(d.dir(), mirrorFolder, rel) }
 
+// young returns the size that a file to look at again had; 0 for others.
+func (d *draft) young(at string) int64 { return d.youngIn[filepath.Dir(at)][filepath.Base(at)] }
+
 // newDraft starts from nothing: what an earlier process left is nobody's now.
 func (s *Snapshotter) newDraft(ctx context.Context, at *site) (*draft, error) {
-	d := &draft{site: at, sources: map[string]source{}, young: map[string]int64{}, refused: map[unix.Errno]int{}}
+	d := &draft{site: at, sources: map[string]source{}, youngIn: map[string]map[string]int64{}, refused: map[unix.Errno]int{}}
 	if err := d.erase(ctx); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(d.mirror("."), 0o700); err != nil {
+	err := makeFolders(at.snapshots())
+	if err == nil {
+		err = os.MkdirAll(d.mirror("."), 0o700)
+	}
+	if err != nil {
 		_ = d.erase(ctx)
 		return nil, fmt.Errorf("prepare snapshot: %w", spaceError(err))
 	}
@@ -124,7 +131,7 @@ func (d *draft) method() string {
 
 // warnings says what makes this snapshot dearer than it could be, and the cure.
 func (d *draft) warnings() []string {
-	var all []string
+	all := []string{}
 	for why, n := range d.refused {
 		cure := ""
 		switch why {
@@ -205,7 +212,7 @@ func (s *Snapshotter) prepare(ctx context.Context, at *site) (p Prepared, err er
 	d.ready = true
 	return Prepared{
 		Method: d.method(), Files: w.files, Linked: w.linked, Staged: w.staged, ToCopy: w.toCopy,
-		Partial: partial(w.excluded), Excluded: w.excluded, Warnings: d.warnings(),
+		Partial: partial(w.excluded), Excluded: w.leftOut(), Warnings: d.warnings(),
 	}, nil
 }
 

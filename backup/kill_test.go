@@ -39,6 +39,8 @@ func TestChild(t *testing.T) {
 		err = s.Drop(ctx, id)
 	case "recover":
 		_, err = s.Recover(ctx)
+	default:
+		err = archiveChild(op, root, id)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +51,20 @@ func TestChild(t *testing.T) {
 // a while, and returns whether it came to its end.
 func child(t *testing.T, op, root, id, point, log string, after time.Duration) bool {
 	t.Helper()
+	died, out, err := spawn(t, op, root, id, point, log, after)
+	if err != nil {
+		t.Fatalf("%s at %q: %v\n%s", op, point, err, out)
+	}
+	return !died
+}
+
+// spawn is child for an operation that may fail.
+func spawn(t *testing.T, op, root, id, point, log string, after time.Duration) (died bool, out *strings.Builder, err error) {
+	t.Helper()
 	c := exec.Command(os.Args[0], "-test.run=^TestChild$")
 	c.Env = append(os.Environ(), fmt.Sprintf("WEMIXVISOR_BACKUP_CHILD=%s %s %s", op, root, id),
 		"WEMIXVISOR_FAILPOINT="+point, "WEMIXVISOR_FAILPOINT_LOG="+log)
-	out := &strings.Builder{}
+	out = &strings.Builder{}
 	c.Stdout, c.Stderr = out, out
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -61,15 +73,12 @@ func child(t *testing.T, op, root, id, point, log string, after time.Duration) b
 		killer := time.AfterFunc(after, func() { _ = c.Process.Kill() })
 		defer killer.Stop()
 	}
-	err := c.Wait()
+	err = c.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && (exit.ExitCode() == 137 || exit.ExitCode() == -1) {
-		return false
+		return true, out, nil
 	}
-	if err != nil {
-		t.Fatalf("%s at %q: %v\n%s", op, point, err, out)
-	}
-	return true
+	return false, out, err
 }
 
 // points lets an operation pass once, and returns each point it came by, with the
@@ -234,6 +243,7 @@ func (v victim) recovered(t *testing.T, when, crash string, want map[string]stri
 }
 
 func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	next := herd(t)
 	for _, op := range []string{"prepare", "commit", "rollback", "replace", "drop", "recover"} {
 		t.Run(op, func(t *testing.T) {
@@ -274,6 +284,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 // A swap that is killed, and whose recovery is killed at each of its own steps.
 func TestRecoveryKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	next := herd(t)
 	v := next()
 	child(t, "rollback", v.root, v.id, "backup.swap-out#2=exit", "", 0)
@@ -289,7 +300,56 @@ func TestRecoveryKilledAtEveryStep(t *testing.T) {
 	}
 }
 
+// A swap that cannot be finished, and whose undoing is killed at each step.
+func TestUndoKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	next := herd(t)
+	stuck := func() victim {
+		v := next()
+		file := filepath.Join(v.root, "new at the root") // the last to be moved
+		if out, err := exec.Command("chattr", "+i", file).CombinedOutput(); err != nil {
+			t.Skipf("no file can be made to stay here: %v: %s", err, out)
+		}
+		t.Cleanup(func() { _ = exec.Command("chattr", "-i", file).Run() })
+		return v
+	}
+	v := stuck()
+	log := filepath.Join(t.TempDir(), "points")
+	if _, out, err := spawn(t, "rollback", v.root, v.id, "", log, 0); err == nil {
+		t.Fatalf("it was finished: %s", out)
+	}
+	if v.recovered(t, "undone at once", "", v.old) {
+		t.Fatal("it was finished")
+	}
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, name := range strings.Fields(string(text)) {
+		times[name]++
+		point := fmt.Sprintf("%s#%d", name, times[name])
+		if times["backup.swap-undo"] == 0 {
+			continue // TestKilledAtEveryStep has been there
+		}
+		v := stuck()
+		if died, out, _ := spawn(t, "rollback", v.root, v.id, point+"=exit", "", 0); !died {
+			t.Fatalf("%s: it did not die there: %s", point, out)
+		}
+		if v.recovered(t, "killed at "+point, "", v.old) {
+			t.Errorf("killed at %s: it was finished", point)
+		}
+		if all, err := snapshotter(v.root).List(); err != nil || len(all) != 1 {
+			t.Errorf("killed at %s: want the snapshot still there, have %v, %v", point, all, err)
+		}
+	}
+	if times["backup.undo-out"] == 0 {
+		t.Error("nothing was undone")
+	}
+}
+
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if os.Getenv("WEMIXVISOR_LONG") != "" {
 		rounds = 200

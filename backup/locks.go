@@ -1,12 +1,10 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -61,42 +59,26 @@ func lockError(file string, err error) error {
 // free lets go of all.
 func (l *locks) free() {
 	for _, f := range *l {
-		f.Close()
+		unlock(f)
 	}
 	*l = nil
 }
 
-// takeAll locks every lock file of a tree.
-func (l *locks) takeAll(ctx context.Context, t Tree, m mounts) error {
-	return l.takeBelow(ctx, t, m, ".")
+// unlock lets go of a lock and closes its file. Closing alone would not do at once:
+// a child that is between its fork and its exec has the file open too.
+func unlock(f *os.File) {
+	_ = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	f.Close()
 }
 
-func (l *locks) takeBelow(ctx context.Context, t Tree, m mounts, rel string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	entries, err := readDirents(t.at(rel))
-	if err != nil {
-		return fmt.Errorf("probe locks: %w", err)
-	}
-	var folders []string
+// takeIn locks the lock files of one folder.
+func (l *locks) takeIn(t Tree, rel string, entries []dirent) error {
 	for _, e := range entries {
-		at := path.Join(rel, e.name)
-		if t.own(t.at(at)) || m[t.at(at)] || kept(at) {
-			continue
-		}
-		switch {
-		case e.kind == fs.ModeDir:
-			folders = append(folders, at)
-		case isLock(e):
-			if err := l.take(t.at(at)); err != nil {
+		if isLock(e) {
+			if err := l.take(filepath.Join(t.at(rel), e.name)); err != nil {
 				return err
 			}
-		}
-	}
-	for _, at := range folders {
-		if err := l.takeBelow(ctx, t, m, at); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -108,6 +90,9 @@ func isLock(e dirent) bool { return e.kind == 0 && (e.name == "LOCK" || e.name =
 // .wemixvisor in it.
 func ourLock(ours string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(ours, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		f, err = os.Open(ours) // a full volume is to be recovered too; on NFS a folder cannot be locked
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock snapshots: %w", err)
 	}

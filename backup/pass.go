@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,12 +55,8 @@ func (p *pass) folder(ctx context.Context, rel string) error {
 		return err
 	}
 	if p.window { // before anything is taken of what it guards
-		for _, e := range entries {
-			if isLock(e) && !kept(path.Join(rel, e.name)) {
-				if err := p.locks.take(p.tree.at(path.Join(rel, e.name))); err != nil {
-					return err
-				}
-			}
+		if err := p.locks.takeIn(p.tree, rel, entries); err != nil {
+			return err
 		}
 	}
 	err = os.Mkdir(p.mirror(rel), 0o700)
@@ -73,36 +71,38 @@ func (p *pass) folder(ctx context.Context, rel string) error {
 	if err != nil {
 		return err
 	}
-	classes := classify(rel, entries)
+	classes, foreign := classify(rel, entries), p.tree.foreign(rel, p.mounts)
+	has := map[string]dirent{}
+	if p.window {
+		if entries, classes, mirrored, err = p.skipLinked(ctx, rel, entries, classes, mirrored); err != nil {
+			return err
+		}
+	}
+	for _, m := range mirrored {
+		has[m.name] = m
+	}
 	for i, e := range entries {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		at := path.Join(rel, e.name)
-		if out := p.tree.excludes(at, e, classes[i], p.mounts); out != nil && classes[i] != Keep {
-			p.excluded = append(p.excluded, *out)
-			continue
-		}
-		if classes[i] == Keep {
+		at, class := path.Join(rel, e.name), classes[i]
+		if class == Keep {
 			p.kept = append(p.kept, at)
 			continue
 		}
-		var has *dirent
-		for len(mirrored) > 0 && mirrored[0].name <= e.name {
-			if mirrored[0].name == e.name {
-				has = &mirrored[0]
-			} else if err := p.stale(path.Join(rel, mirrored[0].name), mirrored[0]); err != nil {
+		if why := excludes(e, class, foreign); why != "" {
+			p.excluded = append(p.excluded, excluded(at, why))
+			continue
+		}
+		m, ok := has[e.name]
+		delete(has, e.name)
+		if ok && m.kind != e.kind {
+			if err := p.stale(at, m); err != nil {
 				return err
 			}
-			mirrored = mirrored[1:]
+			ok = false
 		}
-		if has != nil && has.kind != e.kind {
-			if err := p.stale(at, *has); err != nil {
-				return err
-			}
-			has = nil
-		}
-		err := p.entry(ctx, at, e, classes[i], has)
+		err := p.entry(ctx, at, e, class, m, ok)
 		if errors.Is(err, fs.ErrNotExist) && !p.window { // it went while we looked
 			continue
 		}
@@ -110,49 +110,82 @@ func (p *pass) folder(ctx context.Context, rel string) error {
 			return err
 		}
 	}
-	for _, gone := range mirrored {
-		if err := p.stale(path.Join(rel, gone.name), gone); err != nil {
+	for name, gone := range has {
+		if err := p.stale(path.Join(rel, name), gone); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *pass) entry(ctx context.Context, at string, e dirent, class Class, has *dirent) error {
+// skipLinked leaves of a folder's entries, here and in the mirror, those that are
+// not one linked file: that is all there is to do, and in the window it must cost
+// nothing. What the first ledger says of the others still holds.
+func (p *pass) skipLinked(ctx context.Context, rel string, entries []dirent, classes []Class, mirrored []dirent) ([]dirent, []Class, []dirent, error) {
+	byInode := make(map[uint64]int32, len(mirrored))
+	for i, m := range mirrored {
+		byInode[m.ino] = int32(i)
+	}
+	young := p.youngIn[rel]
+	linked := make([]bool, len(mirrored))
+	n := 0
+	for i, e := range entries {
+		if i%65536 == 0 && ctx.Err() != nil {
+			return nil, nil, nil, ctx.Err()
+		}
+		if classes[i] == Immutable || classes[i] == Sealed {
+			j, ok := byInode[e.ino]
+			if _, again := young[e.name]; ok && !again && !linked[j] && mirrored[j].name == e.name && mirrored[j].kind == e.kind {
+				linked[j] = true
+				p.files++
+				p.linked++
+				continue
+			}
+		}
+		entries[n], classes[n] = e, classes[i]
+		n++
+	}
+	rest := mirrored[:0]
+	for j, m := range mirrored {
+		if !linked[j] {
+			rest = append(rest, m)
+		}
+	}
+	return entries[:n], classes[:n], rest, nil
+}
+
+func (p *pass) entry(ctx context.Context, at string, e dirent, class Class, m dirent, has bool) error {
 	switch {
 	case e.kind == fs.ModeDir:
 		return p.folder(ctx, at)
 	case e.kind == fs.ModeSymlink:
 		return p.symlink(at, class)
 	case class == Immutable || class == Sealed:
-		return p.fixed(at, e, class, has)
+		return p.fixed(at, e, class, m, has)
 	}
 	return p.loose(at, class)
 }
 
 // fixed takes a file that the node does not write to again.
-func (p *pass) fixed(at string, e dirent, class Class, has *dirent) error {
+func (p *pass) fixed(at string, e dirent, class Class, m dirent, has bool) error {
 	p.files++
-	if has != nil && has.ino == e.ino {
+	if has && m.ino == e.ino {
 		p.linked++
-		if _, young := p.young[at]; p.window && !young {
-			return nil // what the first ledger says still holds
-		}
 		return p.record(at, class)
 	}
 	from, ctime, err := lookWithChange(p.tree.Root, at, class)
 	if err != nil {
 		return err
 	}
-	if known, ok := p.sources[at]; ok && has != nil && known == sourceOf(from, ctime) {
+	if known, ok := p.sources[at]; ok && has && known == sourceOf(from, ctime) {
 		if !p.window {
 			p.shared += from.Size
 			p.ledger.add(lineOf(lineCopy, from))
 		}
 		return nil
 	}
-	if has != nil {
-		if err := p.stale(at, *has); err != nil {
+	if has {
+		if err := p.stale(at, m); err != nil {
 			return err
 		}
 	}
@@ -179,9 +212,14 @@ func (p *pass) record(at string, class Class) error {
 	if err != nil {
 		return err
 	}
-	p.shared += e.Size - p.young[at] // which is 0 for a new one
+	p.shared += e.Size - p.young(at) // which is 0 for a new one
 	if class == Sealed || e.ModTime.After(p.begun.Add(-youngFor)) {
-		p.young[at] = e.Size
+		dir, name := path.Split(at)
+		dir = path.Clean(dir)
+		if p.youngIn[dir] == nil {
+			p.youngIn[dir] = map[string]int64{}
+		}
+		p.youngIn[dir][name] = e.Size
 	}
 	p.ledger.add(lineOf(lineLink, e))
 	return nil
@@ -195,7 +233,7 @@ func (p *pass) loose(at string, class Class) error {
 	}
 	p.files++
 	p.bytes += e.Size
-	p.shared -= p.young[at] // it was sealed, and is the newest again
+	p.shared -= p.young(at) // it was sealed, and is the newest again
 	stage := class == Append && e.Size > stageAbove
 	if !p.window {
 		if unix.Access(p.tree.at(at), unix.R_OK) == unix.EACCES { // better now than with the node down
@@ -265,8 +303,14 @@ func (p *pass) stale(at string, e dirent) error {
 		p.ledger.add(ledgerLine{kind: lineGone, path: at})
 	}
 	delete(p.sources, at)
-	delete(p.young, at)
+	delete(p.youngIn[path.Dir(at)], path.Base(at))
 	return os.Remove(p.mirror(at))
+}
+
+// leftOut returns what is not part of the snapshot, by path.
+func (p *pass) leftOut() []Excluded {
+	slices.SortFunc(p.excluded, func(a, b Excluded) int { return strings.Compare(a.Path, b.Path) })
+	return append([]Excluded{}, p.excluded...)
 }
 
 // lookWithChange is lookAt, and the time at which the inode last changed.

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
-	"strings"
 )
 
 // plan finds the fewest renames that exchange the live data for the incoming.
 type plan struct {
 	*exchange
-	ctx context.Context
+	ctx    context.Context
+	survey *survey
 }
 
 // folder plans the exchange of what is in rel, a folder that stays itself.
@@ -32,36 +32,35 @@ func (p *plan) folder(rel string) error {
 	}
 	p.Folders = append(p.Folders, stays)
 
-	live, err := readDirents(filepath.Join(p.live, rel))
+	live, err := sortedDirents(filepath.Join(p.live, rel))
 	if err != nil {
 		return err
 	}
 	comes := map[string]dirent{}
-	incoming, err := readDirents(filepath.Join(p.incoming, rel))
+	incoming, err := sortedDirents(filepath.Join(p.incoming, rel))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if rel == "." && len(incoming) == 0 && p.Kind == swapReplace {
+		return fmt.Errorf("%w: there is nothing in %s", ErrCorrupt, p.incoming)
 	}
 	for _, e := range incoming {
 		comes[e.name] = e
 	}
-	classes := classify(rel, live)
+	classes, foreign := classify(rel, live), p.site.tree.foreign(rel, p.site.mounts)
 	for i, e := range live {
 		at := path.Join(rel, e.name)
 		in, isIn := comes[e.name]
 		delete(comes, e.name)
-		rests, err := p.rests(at, e, classes[i])
+		rests, err := p.rests(at, e, classes[i], foreign)
 		if err != nil {
 			return err
 		}
 		if rests {
 			continue
 		}
-		holds, err := p.holds(at, e)
-		if err != nil {
-			return err
-		}
 		switch {
-		case !holds:
+		case !p.survey.holds[at]:
 			p.Moves = append(p.Moves, move{Path: fileName(at), Out: true, In: isIn})
 		case isIn && in.kind != fs.ModeDir:
 			return fmt.Errorf("%s holds what must stay, and is no folder in the data that is to replace it; move that elsewhere first", p.site.tree.at(at))
@@ -82,49 +81,14 @@ func (p *plan) folder(rel string) error {
 
 // rests reports whether a live entry stays where it is: identity, locks, what is
 // ours. Data behind a mount cannot go back with the rest, so nothing may.
-func (p *plan) rests(at string, e dirent, class Class) (bool, error) {
+func (p *plan) rests(at string, e dirent, class Class, foreign map[string]string) (bool, error) {
 	if class == Keep {
 		p.Kept = append(p.Kept, fileName(at))
 		return true, nil
 	}
-	out := p.site.tree.excludes(at, e, class, p.site.mounts)
-	if out != nil && out.Loss {
-		return false, fmt.Errorf("%w: %s is %s; go back by binary alone", ErrPartial, out.Path, out.Why)
+	why := excludes(e, class, foreign)
+	if why == whyMount {
+		return false, fmt.Errorf("%w: %s is %s; go back by binary alone", ErrPartial, escapeName(at), why)
 	}
-	return out != nil, nil
-}
-
-// holds reports whether a folder has something in it, at any depth, that must
-// stay where it is.
-func (p *plan) holds(rel string, e dirent) (bool, error) {
-	if e.kind != fs.ModeDir {
-		return false, nil
-	}
-	if err := p.ctx.Err(); err != nil {
-		return false, err
-	}
-	full := p.site.tree.at(rel)
-	if p.site.mounts.below(full) != "" {
-		return true, nil
-	}
-	for _, own := range p.site.tree.Own {
-		if strings.HasPrefix(own, full+"/") && exists(own) {
-			return true, nil
-		}
-	}
-	entries, err := readDirents(full)
-	if err != nil {
-		return false, err
-	}
-	for _, e := range entries {
-		if kept(path.Join(rel, e.name)) {
-			return true, nil
-		}
-	}
-	for _, e := range entries {
-		if holds, err := p.holds(path.Join(rel, e.name), e); holds || err != nil {
-			return holds, err
-		}
-	}
-	return false, nil
+	return why != "", nil
 }

@@ -62,7 +62,7 @@ func (s *site) resume(ctx context.Context, r *Recovered) error {
 	}
 	var held locks
 	defer held.free()
-	if err := held.takeAll(ctx, s.tree, s.mounts); err != nil {
+	if _, err := s.survey(ctx, &held); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfinished, err)
 	}
 	begun := time.Now()

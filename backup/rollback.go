@@ -108,12 +108,13 @@ func (s *Snapshotter) swap(ctx context.Context, at *site, j *swap) (RolledBack, 
 	}
 	var held locks
 	defer held.free()
-	if err := held.takeAll(ctx, at.tree, at.mounts); err != nil {
+	seen, err := at.survey(ctx, &held)
+	if err != nil {
 		return RolledBack{}, err
 	}
 	j.Version, j.Begun, j.Failed = swapVersion, s.cfg.Now().UTC(), at.nameFailed(j.ID)
 	x := at.exchange(j)
-	p := &plan{exchange: x, ctx: ctx}
+	p := &plan{exchange: x, ctx: ctx, survey: seen}
 	if err := p.folder("."); err != nil {
 		return RolledBack{}, err
 	}

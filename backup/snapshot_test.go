@@ -11,6 +11,7 @@ import (
 )
 
 func TestSnapshotAndRollbackAreIdentical(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	before := image(t, root, true)
 	s := snapshotter(root)
@@ -50,6 +51,7 @@ func TestSnapshotAndRollbackAreIdentical(t *testing.T) {
 }
 
 func TestWhatCameAfterPrepareIsInTheSnapshot(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	s := snapshotter(root)
 	for range 2 {
@@ -94,6 +96,7 @@ func TestWhatCameAfterPrepareIsInTheSnapshot(t *testing.T) {
 }
 
 func TestCommitWithoutPrepare(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	before := image(t, root, true)
 	snap, err := snapshotter(root).Commit(ctx, "test", Origin{})
@@ -106,6 +109,7 @@ func TestCommitWithoutPrepare(t *testing.T) {
 // The head of a freezer is cut in place by debug_setHead, and a log is recycled:
 // neither may share its inode with a snapshot.
 func TestNothingMutableIsLinked(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	snap := commit(t, snapshotter(root))
 	_, err := Tree{Root: root}.Walk(ctx, func(e Entry) error {
@@ -129,6 +133,7 @@ func TestNothingMutableIsLinked(t *testing.T) {
 
 // After a cut below its start, a sealed file is the newest again, and is cut too.
 func TestASealedFileThatIsTheNewestAgainIsCopied(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	s := snapshotter(root)
 	if _, err := s.Prepare(ctx); err != nil {
@@ -155,6 +160,7 @@ func TestASealedFileThatIsTheNewestAgainIsCopied(t *testing.T) {
 }
 
 func TestALinkedFileThatIsEditedInPlaceIsNoticed(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	s := snapshotter(root)
 	snap := commit(t, s)
@@ -173,6 +179,7 @@ func TestALinkedFileThatIsEditedInPlaceIsNoticed(t *testing.T) {
 }
 
 func TestADamagedSnapshotIsNotGoneBackTo(t *testing.T) {
+	t.Parallel()
 	for what, damage := range map[string]func(folder string) error{
 		"a copy is missing":   func(f string) error { return os.Remove(filepath.Join(f, "tree/geth/chaindata/CURRENT")) },
 		"a link is missing":   func(f string) error { return os.Remove(filepath.Join(f, "tree/geth/chaindata/000015.sst")) },
@@ -205,6 +212,7 @@ func TestADamagedSnapshotIsNotGoneBackTo(t *testing.T) {
 }
 
 func TestListIsNewestFirstWithTheClockAYearBack(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	now := time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 	s := NewSnapshotter(SnapshotterConfig{Tree: Tree{Root: root}, Floor: noFloor, Now: func() time.Time { return now }})

@@ -88,7 +88,7 @@ func (s *Snapshotter) begin(ctx context.Context) (*site, func(), error) {
 	}
 	at, err := s.look()
 	if err == nil {
-		err = makeFolders(at.snapshots())
+		err = makeFolders(at.ours)
 	}
 	var lock *os.File
 	if err == nil {
@@ -99,7 +99,7 @@ func (s *Snapshotter) begin(ctx context.Context) (*site, func(), error) {
 		return nil, nil, spaceError(err)
 	}
 	return at, func() {
-		lock.Close()
+		unlock(lock)
 		<-s.turn
 	}, nil
 }

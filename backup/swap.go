@@ -58,14 +58,16 @@ type move struct {
 
 // swapFolder is a folder that stays, with what it was and what it is to be.
 type swapFolder struct {
-	Path     fileName `json:"path"`
-	Was, Now look
+	Path fileName `json:"path"`
+	Was  look     `json:"was"`
+	Now  look     `json:"now"`
 }
 
 type look struct {
-	Mode     fs.FileMode
-	UID, GID int
-	Time     int64 // of modification, ns
+	Mode fs.FileMode `json:"mode"`
+	UID  int         `json:"uid"`
+	GID  int         `json:"gid"`
+	Time int64       `json:"time"` // of modification, ns
 }
 
 func lookOf(e Entry) look {
@@ -82,6 +84,11 @@ func readSwap(file string) (*swap, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseSwap(file, text)
+}
+
+// parseSwap takes nothing for a journal that would move what is not the data's.
+func parseSwap(file string, text []byte) (*swap, error) {
 	var j swap
 	if err := json.Unmarshal(text, &j); err != nil {
 		return nil, fmt.Errorf("read %s: %w: %w", file, ErrCorrupt, err)
@@ -89,10 +96,15 @@ func readSwap(file string) (*swap, error) {
 	if j.Version > swapVersion {
 		return nil, fmt.Errorf("read %s: it is of version %d, and this wemixvisor reads up to %d; use the newer one", file, j.Version, swapVersion)
 	}
-	for _, p := range append([]fileName{j.From, fileName(j.Failed)}, j.paths()...) {
-		if !filepath.IsLocal(string(p)) || strings.Count(string(j.From), "/") == 0 {
+	for _, p := range j.paths() {
+		if !filepath.IsLocal(string(p)) {
 			return nil, fmt.Errorf("read %s: %w: it names %q", file, ErrCorrupt, p)
 		}
+	}
+	from := strings.Split(string(j.From), "/")
+	known := len(from) > 1 && (from[0] == "snapshots" || from[0] == "incoming") && path.Clean(string(j.From)) == string(j.From)
+	if _, _, _, ok := ParseID(j.Failed); !ok || !known {
+		return nil, fmt.Errorf("read %s: %w: it moves from %q to %q", file, ErrCorrupt, j.From, j.Failed)
 	}
 	return &j, nil
 }
@@ -116,8 +128,10 @@ type exchange struct {
 }
 
 func (s *site) exchange(j *swap) *exchange {
-	return &exchange{swap: j, site: s, live: s.tree.Root,
-		incoming: filepath.Join(s.ours, string(j.From)), away: filepath.Join(s.failed(), j.Failed)}
+	return &exchange{
+		swap: j, site: s, live: s.tree.Root,
+		incoming: filepath.Join(s.ours, string(j.From)), away: filepath.Join(s.failed(), j.Failed),
+	}
 }
 
 // run finishes the swap, or, if that is what the journal says, undoes it. A swap

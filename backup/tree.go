@@ -71,24 +71,23 @@ func (w *walk) folder(ctx context.Context, rel string, inKeep bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	entries, err := readDirents(w.tree.at(rel))
+	entries, err := sortedDirents(w.tree.at(rel))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	classes := classify(rel, entries)
+	classes, foreign := classify(rel, entries), w.tree.foreign(rel, w.mounts)
 	for i, d := range entries {
 		at, class := path.Join(rel, d.name), classes[i]
 		if inKeep {
 			class = Keep
 		}
-		if out := w.tree.excludes(at, d, class, w.mounts); out != nil {
-			if class != Keep || out.Why != whyMount { // a key that is mounted is still the key
-				w.excluded = append(w.excluded, *out)
-				continue
-			}
+		why := excludes(d, class, foreign)
+		if why != "" && (class != Keep || why != whyMount) { // a key that is mounted is still the key
+			w.excluded = append(w.excluded, excluded(at, why))
+			continue
 		}
 		e, err := lookAt(w.tree.Root, at, class)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -122,22 +121,45 @@ const (
 	whyMount = "a mount of its own"
 )
 
-// excludes says why an entry is not part of the tree; nil if it is.
-func (t Tree) excludes(at string, d dirent, class Class, m mounts) *Excluded {
-	full := t.at(at)
-	switch {
-	case t.own(full):
-		return &Excluded{Path: escapeName(at), Why: whyOwn}
-	case m[full]:
-		return &Excluded{Path: escapeName(at), Why: whyMount, Loss: class != Keep && class != Skip}
-	case class != Skip:
-		return nil
-	case d.kind == fs.ModeDir:
-		return &Excluded{Path: escapeName(at), Why: whyFsck}
-	case d.kind == 0 && path.Ext(d.name) != ".ipc":
-		return &Excluded{Path: escapeName(at), Why: whyLock}
+// foreign returns the entries of a folder that are ours, or a mount of their own,
+// and which. Nearly always there are none, so a folder of half a million files
+// costs no more than one.
+func (t Tree) foreign(rel string, m mounts) map[string]string {
+	names := map[string]string{}
+	dir := t.at(rel)
+	for at := range m {
+		if filepath.Dir(at) == dir {
+			names[filepath.Base(at)] = whyMount
+		}
 	}
-	return &Excluded{Path: escapeName(at), Why: whySkip}
+	for _, own := range append([]string{filepath.Join(t.Root, ownFolder)}, t.Own...) {
+		if filepath.Dir(own) == dir {
+			names[filepath.Base(own)] = whyOwn
+		}
+	}
+	return names
+}
+
+// excludes says why an entry is not part of the tree; "" if it is.
+func excludes(d dirent, class Class, foreign map[string]string) string {
+	if len(foreign) > 0 {
+		if why := foreign[d.name]; why != "" {
+			return why
+		}
+	}
+	switch {
+	case class != Skip:
+		return ""
+	case d.kind == fs.ModeDir:
+		return whyFsck
+	case isLock(d):
+		return whyLock
+	}
+	return whySkip
+}
+
+func excluded(at, why string) Excluded {
+	return Excluded{Path: escapeName(at), Why: why, Loss: why == whyMount}
 }
 
 // leads says so if a symlink leads to something outside the tree.

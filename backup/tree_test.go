@@ -23,6 +23,7 @@ func write(t testing.TB, file, content string) {
 }
 
 func TestWalkTellsEachFilesClass(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	files := map[string]Class{
 		"geth/chaindata/000012.sst":                        Immutable,
@@ -101,6 +102,7 @@ func TestWalkTellsEachFilesClass(t *testing.T) {
 }
 
 func TestWalkReportsASymlinkThatLeadsOut(t *testing.T) {
+	t.Parallel()
 	root, out := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(root, "geth/a"), "a")
 	for name, to := range map[string]string{"out": out, "geth/in": "a", "dangling": "/nowhere/at/all", "keystore": out} {
@@ -133,6 +135,7 @@ func TestWalkReportsASymlinkThatLeadsOut(t *testing.T) {
 }
 
 func TestSequenceDecidesWhenTheClockGoesBack(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 4, 30, 12, 0, time.UTC)
 	first := NewID(now, NextSequence(nil), KindSnapshot)
 	second := NewID(now.AddDate(-1, 0, 0), NextSequence([]string{first, "no id", ".next"}), KindFull)

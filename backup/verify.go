@@ -1,11 +1,16 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,30 +44,21 @@ func (s Snapshot) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, n := 0, 0
-	check := func(l ledgerLine) error {
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if l.kind == lineGone {
-			return nil
-		}
-		files++
-		return l.check(s.Root)
-	}
+	c := newChecker(ctx, s.Root)
 	err = readLedger(filepath.Join(folder, ledgerFirst), func(l ledgerLine) error {
 		if _, replaced := second[l.path]; replaced {
 			return nil
 		}
-		return check(l)
+		return c.add(l)
 	})
-	if err != nil {
-		return err
-	}
 	for _, l := range second {
-		if err := check(l); err != nil {
-			return err
+		if err == nil && l.kind != lineGone {
+			err = c.add(l)
 		}
+	}
+	files, cerr := c.wait()
+	if err = cmp.Or(cerr, err); err != nil {
+		return err
 	}
 	if files != s.Files {
 		return fmt.Errorf("%w: %d files are listed, and %d were committed", ErrCorrupt, files, s.Files)
@@ -70,9 +66,83 @@ func (s Snapshot) verify(ctx context.Context) error {
 	return nil
 }
 
-func (l ledgerLine) check(root string) error {
+// checker looks at the files of a snapshot, several at once: the node is down while
+// half a million are looked at before a rollback.
+type checker struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	root   string
+	batch  []ledgerLine
+	queue  chan []ledgerLine
+	all    sync.WaitGroup
+	files  int
+}
+
+func newChecker(ctx context.Context, root string) *checker {
+	c := &checker{root: root, queue: make(chan []ledgerLine, 8)}
+	c.ctx, c.cancel = context.WithCancelCause(ctx)
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		c.all.Go(func() {
+			for batch := range c.queue {
+				if err := checkLines(root, batch); err != nil {
+					c.cancel(err)
+				}
+			}
+		})
+	}
+	return c
+}
+
+func (c *checker) add(l ledgerLine) error {
+	c.files++
+	if c.batch = append(c.batch, l); len(c.batch) < 1024 {
+		return nil
+	}
+	c.queue <- c.batch
+	c.batch = make([]ledgerLine, 0, 1024)
+	return context.Cause(c.ctx)
+}
+
+// wait returns how many files were looked at, and the first that is not what it was.
+func (c *checker) wait() (files int, err error) {
+	c.queue <- c.batch
+	close(c.queue)
+	c.all.Wait()
+	err = context.Cause(c.ctx)
+	c.cancel(nil)
+	return c.files, err
+}
+
+// checkLines looks at files relative to their folder, which most have in common:
+// the way to it is not gone again for each.
+func checkLines(root string, lines []ledgerLine) error {
+	var dir *os.File
+	var last string
+	defer func() { dir.Close() }() // a nil one is fine
+	for _, l := range lines {
+		folder, name := path.Split(l.path)
+		if dir == nil || folder != last {
+			dir.Close()
+			var err error
+			dir, err = os.OpenFile(filepath.Join(root, folder), unix.O_PATH|unix.O_DIRECTORY, 0)
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w: %q is missing", ErrCorrupt, folder)
+			}
+			if err != nil {
+				return err
+			}
+			last = folder
+		}
+		if err := l.check(int(dir.Fd()), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l ledgerLine) check(dir int, name string) error {
 	var st unix.Stat_t
-	err := unix.Lstat(filepath.Join(root, l.path), &st)
+	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %q is missing", ErrCorrupt, l.path)
 	}

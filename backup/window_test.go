@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -102,6 +103,7 @@ func TestTwoAtOnceAreToldSo(t *testing.T) {
 }
 
 func TestATailThatGrewIsAppendedAndACutFileIsCopiedAnew(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	const name = "geth/chaindata/ancient/chain/receipts.0007.cdat"
 	head := filepath.Join(root, name)
@@ -115,8 +117,8 @@ func TestATailThatGrewIsAppendedAndACutFileIsCopiedAnew(t *testing.T) {
 		defer f.Close()
 		r := rand.New(rand.NewPCG(rand.Uint64(), 1))
 		for range n {
-			for i := range block {
-				block[i] = byte(r.Uint32())
+			for i := 0; i < len(block); i += 512 {
+				binary.LittleEndian.PutUint64(block[i:], r.Uint64())
 			}
 			if _, err := f.Write(block); err != nil {
 				t.Fatal(err)
@@ -186,6 +188,7 @@ func TestATailThatGrewIsAppendedAndACutFileIsCopiedAnew(t *testing.T) {
 // While the node runs, files come, grow and go; the snapshot is what was there at
 // the stop.
 func TestPrepareWhileTheNodeWrites(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	store := filepath.Join(root, "geth/chaindata")
 	s := snapshotter(root)
@@ -227,6 +230,7 @@ func TestPrepareWhileTheNodeWrites(t *testing.T) {
 }
 
 func TestAnExternalFreezerForbidsARollback(t *testing.T) {
+	t.Parallel()
 	for name, external := range map[string]func(root, out string) []string{
 		"by argument": func(_, out string) []string { return []string{out} },
 		"by symlink": func(root, out string) []string {
@@ -262,6 +266,7 @@ func TestAnExternalFreezerForbidsARollback(t *testing.T) {
 }
 
 func TestALostKeyForbidsTheStart(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	before := image(t, root, true)
 	s := snapshotter(root)
@@ -279,6 +284,7 @@ func TestALostKeyForbidsTheStart(t *testing.T) {
 
 // A swap that cannot be finished is undone: the node starts on what it had.
 func TestASwapThatCannotBeFinishedIsUndone(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	s := snapshotter(root)
 	snap := commit(t, s)
@@ -306,6 +312,7 @@ func TestASwapThatCannotBeFinishedIsUndone(t *testing.T) {
 
 // The data directory may be the home itself: what is ours lies in it, and stays.
 func TestTheDataDirectoryIsTheHome(t *testing.T) {
+	t.Parallel()
 	root := dataDir(t, t.TempDir())
 	before := image(t, root, true)
 	write(t, filepath.Join(root, "wemixvisor/journal.json"), "1")
@@ -340,6 +347,7 @@ func TestTheDataDirectoryIsTheHome(t *testing.T) {
 }
 
 func TestReplaceAnEmptyVolume(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	s := snapshotter(root)
 	in, err := s.Incoming()

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,10 +47,11 @@ var develop = []string{
 	"--http", "--http.addr=0.0.0.0", "--http.vhosts=*", "--http.api=eth,net,web3",
 }
 
-// box is a container under test.
+// box is a container under test, and the kubelet that watches it all along.
 type box struct {
-	t *testing.T
-	c *tc.DockerContainer
+	t       *testing.T
+	c       *tc.DockerContainer
+	kubelet *kubelet
 }
 
 // launch starts an image as an operator should: read-only root, no
@@ -74,26 +74,65 @@ func launch(t *testing.T, image string, args []string, options ...tc.ContainerCu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &box{t, c}
+	b := &box{t: t, c: c}
+	b.kubelet = b.watched(usual)
+	return b
 }
+
+// watched puts a kubelet beside the box.
+func (b *box) watched(s schedule) *kubelet {
+	return watch(b.t, b.c.GetContainerID()[:12], s, func(ctx context.Context) (run, url string) {
+		st, err := b.c.State(ctx)
+		if err != nil || !st.Running {
+			return "", ""
+		}
+		if url, err = b.c.PortEndpoint(ctx, "9090/tcp", "http"); err != nil {
+			return "", ""
+		}
+		return st.StartedAt, url
+	})
+}
+
+// lost says that from here on the node is truly lost: a kill is right.
+func (b *box) lost() { b.kubelet.truly() }
 
 // memory limits a container, swap included.
 func memory(bytes int64) tc.CustomizeRequestOption {
 	return tc.WithHostConfigModifier(func(h *container.HostConfig) { h.Memory, h.MemorySwap = bytes, bytes })
 }
 
+// url is the probe listener; empty while the container does not run.
+func (b *box) url() string {
+	url, err := b.c.PortEndpoint(b.t.Context(), "9090/tcp", "http")
+	if err != nil {
+		return ""
+	}
+	return url
+}
+
+// address is the container's own.
+func (b *box) address() string {
+	b.t.Helper()
+	ip, err := b.c.ContainerIP(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return ip
+}
+
 // get asks the probe listener; 0 when nobody answers.
 func (b *box) get(path string) (int, string) {
 	b.t.Helper()
-	url, err := b.c.PortEndpoint(b.t.Context(), "9090/tcp", "http")
-	if err != nil {
-		return 0, err.Error()
-	}
-	ctx, cancel := context.WithTimeout(b.t.Context(), 3*time.Second)
+	return get(b.t, b.url()+path)
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -122,12 +161,7 @@ func (b *box) rpc(request string) {
 func (b *box) metric(name string) (float64, bool) {
 	b.t.Helper()
 	_, text := b.get("/metrics")
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(text)
-	if m == nil {
-		return 0, false
-	}
-	v, err := strconv.ParseFloat(m[1], 64)
-	return v, err == nil
+	return value(text, name)
 }
 
 // until waits for something to become true.

@@ -36,6 +36,9 @@ func TestNodeStartsSealsAndStopsCleanly(t *testing.T) {
 	if code, out := b.command("probe", "ready"); code != 0 {
 		t.Fatalf("want probe ready 0, have %d %s", code, out)
 	}
+	if code, out := b.command("doctor"); code != 0 || strings.Contains(out, "[red]") || !strings.Contains(out, "[ok] custody: the node holds its LOCK") {
+		t.Fatalf("want nothing red, have %d\n%s", code, out)
+	}
 	if want, have := 0, b.stop(); want != have {
 		t.Fatalf("want exit code %d, have %d\n%s", want, have, b.logs())
 	}
@@ -78,6 +81,9 @@ func TestPeopleStopAndStartTheNodeWhilePID1Stays(t *testing.T) {
 	}
 	if st.State != "stopped" || st.PID != 0 || st.Reason == "" {
 		t.Fatalf("want stopped, no pid and a reason, have %+v", st)
+	}
+	if code, out := b.command("doctor"); code != 0 {
+		t.Fatalf("want nothing red while stopped on purpose, have %d\n%s", code, out)
 	}
 	if code, out := b.command("start"); code != 0 {
 		t.Fatalf("start: %d %s", code, out)
@@ -183,6 +189,9 @@ func TestNodeInAnotherFolderIsNoticed(t *testing.T) {
 	args[1] = "--datadir=/data/elsewhere"
 	b := launch(t, image, args)
 	b.until("the warning", time.Minute, func() bool { return strings.Contains(b.logs(), "holds no LOCK below data-dir") })
+	if code, out := b.command("doctor"); code != 1 || !strings.Contains(out, "[red] custody: ") {
+		t.Fatalf("want doctor red for it, have %d\n%s", code, out)
+	}
 }
 
 func TestCosmovisorHabitGetsAHint(t *testing.T) {

@@ -131,12 +131,12 @@ func (s *Supervisor) change(ctx context.Context, c Change) (err error) {
 			if errors.Is(rerr, ErrHold) {
 				reason = rerr.Error()
 			}
-			s.hold(reason)
+			s.stick(reason)
 			return errors.Join(err, fmt.Errorf("revert: %w", rerr))
 		}
 	}
 	if serr := s.start(ctx); serr != nil {
-		s.hold(fmt.Sprintf("%s failed and the node could not be started again: %v", c.Kind, serr))
+		s.stick(fmt.Sprintf("%s failed and the node could not be started again: %v", c.Kind, serr))
 		return errors.Join(err, serr)
 	}
 	return err

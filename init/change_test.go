@@ -155,11 +155,14 @@ func TestChangeThatCannotBeReverted(t *testing.T) {
 	if !errors.Is(err, no) || !errors.Is(err, never) {
 		t.Errorf("want both, have %v", err)
 	}
-	if st := g.Status(); st.State != Stopped || !st.Held || st.Change != nil {
+	if st := g.Status(); st.State != Stopped || !st.Held || !st.Stuck || st.Change != nil {
 		t.Errorf("have %+v", st)
 	}
 	g.must(g.Start(context.Background(), nil)) // by hand it may be tried
 	g.says("old", 2)
+	if st := g.Status(); st.Stuck {
+		t.Errorf("want it to run again, have %+v", st)
+	}
 }
 
 // The end of the supervisor reverts nothing: a journal decides.

@@ -26,7 +26,9 @@ type output struct {
 	file           io.Writer // may be nil
 	logger         log.Logger
 
-	mu sync.Mutex // two streams, one file
+	// Two streams, one file. Held from the write to the tail to the write to the
+	// file: both hold the same, in the same order.
+	mu sync.Mutex
 }
 
 // pipes are the node's ends of the streams and what waits behind them.
@@ -84,25 +86,32 @@ func (o *output) copy(to, from *os.File) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			_, _ = o.tail.Write(buf[:n])
+			werr := o.keep(buf[:n])
+			if werr != nil && !full {
+				level.Warn(o.logger).Log("msg", "log file not written; output passes on without it", "err", werr)
+			}
+			full = werr != nil
 			if !gone && to != nil {
 				if werr := reaper.Write(to, buf[:n]); werr != nil {
 					gone = true
 					level.Warn(o.logger).Log("msg", "nobody reads the node's output any more; keeping its tail only", "err", werr)
 				}
 			}
-			if o.file != nil {
-				o.mu.Lock()
-				_, werr := o.file.Write(buf[:n])
-				o.mu.Unlock()
-				if werr != nil && !full {
-					level.Warn(o.logger).Log("msg", "log file not written; output passes on without it", "err", werr)
-				}
-				full = werr != nil
-			}
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// keep writes p to the tail and to the file, if there is one.
+func (o *output) keep(p []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, _ = o.tail.Write(p)
+	if o.file == nil {
+		return nil
+	}
+	_, err := o.file.Write(p)
+	return err
 }

@@ -48,7 +48,7 @@ func (s *Supervisor) Start(ctx context.Context, args []string) error {
 			s.args = args
 		}
 		if err := s.start(ctx); err != nil {
-			s.hold(err.Error())
+			s.stick(err.Error())
 			return err
 		}
 		return nil

@@ -27,16 +27,18 @@ var States = []State{Stopped, Starting, Running, Stopping, Backoff, Failed}
 // changes it after it was published.
 type Status struct {
 	State    State
-	Since    time.Time // when the state was entered
-	Reason   string    // why it is not running, or why it was restarted last
-	Pid      int       // 0 when it is down
-	Binary   string    // what runs or ran last, links resolved
-	Args     []string  // its arguments
-	Started  time.Time // when the process was started; zero when it is down
-	Restarts int       // restarts that nobody asked for, in this supervisor's life
-	Held     bool      // down on purpose: nobody will start it by itself
-	Last     *Ended    // how the last process ended
-	Change   *Progress // nil when none is in progress
+	Since    time.Time   // when the state was entered
+	Reason   string      // why it is not running, or why it was restarted last
+	Pid      int         // 0 when it is down
+	Binary   string      // what runs or ran last, links resolved
+	Args     []string    // its arguments
+	Started  time.Time   // when the process was started; zero when it is down
+	Restarts int         // restarts that nobody asked for, in this supervisor's life
+	Held     bool        // down on purpose: nobody will start it by itself
+	Stuck    bool        // held because it could not be started: against everybody's wish
+	Spent    []time.Time // the restarts that count against the budget, oldest first
+	Last     *Ended      // how the last process ended
+	Change   *Progress   // nil when none is in progress
 }
 
 // Progress is how far a Change has come.

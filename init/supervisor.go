@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,7 @@ type Supervisor struct {
 	requests chan request
 	closed   chan struct{}
 
+	policy atomic.Pointer[Policy]
 	status atomic.Pointer[Status]
 	proc   atomic.Pointer[reaper.Process] // for the forwarder
 	beat   atomic.Int64                   // when the loop was last seen alive, Unix nanoseconds
@@ -103,8 +105,8 @@ func New(cfg Config) *Supervisor {
 		requests: make(chan request),
 		closed:   make(chan struct{}),
 		args:     cfg.Args,
-		budget:   budget{max: cfg.MaxRestarts, window: cfg.RestartWindow},
 	}
+	s.policy.Store(cfg.policy())
 	s.output = &output{stdout: cfg.Stdout, stderr: cfg.Stderr, tail: s.tail, file: cfg.LogFile, logger: cfg.Logger}
 	s.status.Store(&Status{State: Stopped, Since: time.Now(), Args: cfg.Args})
 	return s
@@ -115,6 +117,15 @@ func (s *Supervisor) Status() Status { return *s.status.Load() }
 
 // Tail returns what the node wrote last.
 func (s *Supervisor) Tail() *Tail { return s.tail }
+
+// Still calls f while nothing of the node's output is on its way: what was
+// written to the tail before offset is in the log file, and nothing more is.
+func (s *Supervisor) Still(f func(offset int64)) {
+	s.output.mu.Lock()
+	defer s.output.mu.Unlock()
+	_, offset := s.tail.Lines(0)
+	f(offset)
+}
 
 // Process returns the node's process, or nil when it is down.
 func (s *Supervisor) Process() *reaper.Process { return s.proc.Load() }
@@ -191,16 +202,16 @@ func (s *Supervisor) Run(ctx context.Context) error {
 // start runs the node's program. On an error the node is down.
 func (s *Supervisor) start(ctx context.Context) error {
 	s.retry.Stop()
-	s.publish(func(st *Status) { st.State, st.Held = Starting, false })
+	s.publish(func(st *Status) { st.State, st.Held, st.Stuck = Starting, false, false })
 	file, err := s.cfg.Program()
 	if err != nil {
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	n := &node{ooms: oomKills()}
 	_, n.wrote = s.tail.Lines(0)
 	if n.pipes, err = s.output.open(); err != nil {
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	n.proc, err = s.cfg.Reaper.Start(ctx, reaper.Command{
@@ -215,7 +226,7 @@ func (s *Supervisor) start(ctx context.Context) error {
 	n.pipes.started()
 	if err != nil {
 		n.pipes.close()
-		s.hold(err.Error())
+		s.stick(err.Error())
 		return err
 	}
 	s.node = n
@@ -245,16 +256,21 @@ func (s *Supervisor) stop(reason string) {
 }
 
 // hold publishes that the node is down on purpose.
-func (s *Supervisor) hold(reason string) {
+func (s *Supervisor) hold(reason string) { s.down(reason, false) }
+
+// stick publishes that the node is down because it could not be started.
+func (s *Supervisor) stick(reason string) { s.down(reason, true) }
+
+func (s *Supervisor) down(reason string, stuck bool) {
 	s.retry.Stop()
-	s.publish(func(st *Status) { st.State, st.Reason, st.Held = Stopped, reason, true })
+	s.publish(func(st *Status) { st.State, st.Reason, st.Held, st.Stuck = Stopped, reason, true, stuck })
 }
 
 // settle brings the present generation to its end, whether asked to or because
 // its leader has exited, and reports how it ended. Nobody of it is alive
 // afterwards.
 func (s *Supervisor) settle(reason string, asked bool) Ended {
-	n := s.node
+	n, grace := s.node, s.policy.Load().Grace
 	began := time.Now()
 	byItself := false
 	select {
@@ -264,11 +280,11 @@ func (s *Supervisor) settle(reason string, asked bool) Ended {
 	}
 	s.publish(func(st *Status) { st.State, st.Reason = Stopping, reason })
 	if asked {
-		level.Info(s.logger).Log("msg", "stopping node", "pid", n.proc.Pid, "why", reason, "grace", s.cfg.Grace)
+		level.Info(s.logger).Log("msg", "stopping node", "pid", n.proc.Pid, "why", reason, "grace", grace)
 	}
 	var killed bool
 	_ = s.wait(func() error {
-		killed = s.cfg.Reaper.Stop(n.proc, began.Add(s.cfg.Grace))
+		killed = s.cfg.Reaper.Stop(n.proc, began.Add(grace))
 		n.pipes.close()
 		return nil
 	})
@@ -289,7 +305,7 @@ func (s *Supervisor) settle(reason string, asked bool) Ended {
 	logger := log.With(s.logger, "exit", exit, "took", time.Since(began).Round(time.Millisecond), "uptime", end.Uptime.Round(time.Millisecond))
 	switch {
 	case killed:
-		level.Warn(logger).Log("msg", "node needed SIGKILL after its grace; it may have lost its last blocks", "grace", s.cfg.Grace)
+		level.Warn(logger).Log("msg", "node needed SIGKILL after its grace; it may have lost its last blocks", "grace", grace)
 	case end.OOM:
 		level.Error(logger).Log("msg", "node was killed by the kernel: out of memory")
 	case asked:
@@ -305,6 +321,7 @@ func (s *Supervisor) settle(reason string, asked bool) Ended {
 
 // restart decides what follows an exit that nobody asked for.
 func (s *Supervisor) restart(end Ended) error {
+	policy := s.policy.Load()
 	why := end.Exit.String()
 	if end.OOM {
 		why += " (out of memory)"
@@ -313,10 +330,10 @@ func (s *Supervisor) restart(end Ended) error {
 		why += ": " + end.Words
 	}
 	switch {
-	case end.Exit.Status() == 0 && !s.cfg.RestartOnSuccess:
+	case end.Exit.Status() == 0 && !policy.RestartOnSuccess:
 		s.hold(why)
 		return fmt.Errorf("%w with %s", ErrEnded, why)
-	case end.Exit.Status() != 0 && !s.cfg.RestartOnFailure:
+	case end.Exit.Status() != 0 && !policy.RestartOnFailure:
 		s.hold(why)
 		return fmt.Errorf("%w with %s", ErrEnded, why)
 	}
@@ -325,15 +342,18 @@ func (s *Supervisor) restart(end Ended) error {
 
 // again enters back-off, or fails for good when the budget is spent.
 func (s *Supervisor) again(why string, last error) error {
+	policy := s.policy.Load()
+	s.budget.max, s.budget.window = policy.MaxRestarts, policy.RestartWindow
 	delay, ok := s.budget.take(time.Now())
 	if !ok {
 		s.publish(func(st *Status) { st.State, st.Reason = Failed, why })
-		return fmt.Errorf("%w: %d restarts within %s are spent; last %s", last, s.cfg.MaxRestarts, s.cfg.RestartWindow, why)
+		return fmt.Errorf("%w: %d restarts within %s are spent; last %s", last, policy.MaxRestarts, policy.RestartWindow, why)
 	}
 	level.Warn(s.logger).Log("msg", "restarting node", "in", delay.Round(time.Millisecond), "why", why)
 	s.publish(func(st *Status) {
-		st.State, st.Reason, st.Held = Backoff, why, false
+		st.State, st.Reason, st.Held, st.Stuck = Backoff, why, false, false
 		st.Restarts++
+		st.Spent = slices.Clone(s.budget.spent)
 	})
 	s.retry.Reset(delay)
 	return nil

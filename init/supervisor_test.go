@@ -43,7 +43,7 @@ func TestCrashLoop(t *testing.T) {
 	if !slices.Equal(g.states, want) {
 		t.Errorf("want %v, have %v", want, g.states)
 	}
-	if st := g.Status(); st.State != Failed || st.Restarts != 1 || st.Pid != 0 || st.Last == nil || st.Last.Exit.Code != 4 {
+	if st := g.Status(); st.State != Failed || st.Restarts != 1 || len(st.Spent) != 1 || st.Pid != 0 || st.Last == nil || st.Last.Exit.Code != 4 {
 		t.Errorf("have %+v", st)
 	}
 	g.wants(g.Stop(context.Background()), ErrClosed)
@@ -112,7 +112,7 @@ func TestWhatCannotBeStarted(t *testing.T) {
 				c.Program = func() (string, error) { return filepath.Join(dir, tc.file), tc.err }
 			})
 			g.wants(g.result(), tc.want)
-			if st := g.Status(); st.State != Stopped || !st.Held || !strings.Contains(st.Reason, tc.want.Error()) {
+			if st := g.Status(); st.State != Stopped || !st.Held || !st.Stuck || !strings.Contains(st.Reason, tc.want.Error()) {
 				t.Errorf("have %+v", st)
 			}
 		})
@@ -134,7 +134,7 @@ func TestStopAndStart(t *testing.T) {
 		t.Errorf("want one SIGTERM, have %q", have)
 	}
 	st := g.Status()
-	if st.State != Stopped || !st.Held || st.Pid != 0 || !st.Started.IsZero() || st.Reason != "stopped by request" || g.Process() != nil {
+	if st.State != Stopped || !st.Held || st.Stuck || st.Pid != 0 || !st.Started.IsZero() || st.Reason != "stopped by request" || g.Process() != nil {
 		t.Errorf("have %+v", st)
 	}
 	if end, _ := g.last(); !end.Asked || end.Killed {

@@ -30,6 +30,9 @@ type Disk struct {
 	Err        string        // why the rest is not known
 }
 
+// String says how much is free.
+func (d Disk) String() string { return fmt.Sprintf("%s of %s free", size(d.Free), size(d.Size)) }
+
 // readDisk measures the file system that path is on, or would be on: a data
 // directory is made by the node's first start.
 func readDisk(path string) Disk {
@@ -77,7 +80,7 @@ func (p *Prober) short(d Disk) (bad, well bool, text string) {
 	need := min(float64(d.Size)*p.cfg.MinFree/100, enoughFree)
 	needInodes := float64(d.Inodes) * p.cfg.MinFree / 100
 	free, inodes := float64(d.Free), float64(d.InodesFree)
-	text = fmt.Sprintf("%s of %s free", size(d.Free), size(d.Size))
+	text = d.String()
 	switch {
 	case free < need:
 		return true, false, text

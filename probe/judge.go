@@ -36,13 +36,13 @@ func (p *Prober) Live() Verdict {
 	}
 	// Counted for this node process and never during a change, nor from before
 	// its end: a backup may hold the node still for longer than the limit.
-	f := p.factsOf(n)
-	if p.cfg.LiveMaxRPCSilence > 0 && n.State == "running" && n.Change == "" && !f.FirstAnswer.IsZero() {
+	f, most := p.factsOf(n), p.limits.Load().LiveMaxRPCSilence
+	if most > 0 && n.State == "running" && n.Change == "" && !f.FirstAnswer.IsZero() {
 		since := f.LastAnswer
 		if ended := *p.changeEnded.Load(); ended.After(since) {
 			since = ended
 		}
-		if silence := now.Sub(since); silence > p.cfg.LiveMaxRPCSilence {
+		if silence := now.Sub(since); silence > most {
 			rpc = fmt.Sprintf("silent for %s%s", round(silence), because(f.Err))
 		}
 	}
@@ -92,6 +92,9 @@ func (p *Prober) Health() Health {
 	} else if phase := *p.phase.Load(); phase != "" {
 		process = phase
 	}
+	if alarm := p.Alarm(); alarm != "" {
+		sync = "another chain than before: " + alarm
+	}
 	v := verdict(check("process", process), check("rpc_endpoint", rpc), p.memoryCheck(), p.diskCheck(),
 		check("network", network), check("sync", sync))
 	h := Health{Healthy: v.OK, Timestamp: now.UTC(), Checks: make(map[string]Check, len(v.Checks))}
@@ -137,14 +140,14 @@ func (p *Prober) syncWrong(f chain.Facts, now time.Time) string {
 	if !f.HeadKnown {
 		return "head not known" + because(f.Err)
 	}
-	age, lag := f.Head.Age(now), f.Lag()
-	old := p.cfg.MaxHeadAge > 0 &&
-		p.headAge.over(age > p.cfg.MaxHeadAge, age <= p.cfg.MaxHeadAge*4/5)
-	behind := p.lag.over(lag > p.cfg.MaxLag, lag <= p.cfg.MaxLag*4/5)
+	age, lag, most := f.Head.Age(now), f.Lag(), p.limits.Load()
+	old := most.MaxHeadAge > 0 &&
+		p.headAge.over(age > most.MaxHeadAge, age <= most.MaxHeadAge*4/5)
+	behind := p.lag.over(lag > most.MaxLag, lag <= most.MaxLag*4/5)
 	switch {
 	case behind:
 		return fmt.Sprintf("%d blocks behind", lag)
-	case old && now.Sub(f.Head.Seen) > p.cfg.MaxHeadAge:
+	case old && now.Sub(f.Head.Seen) > most.MaxHeadAge:
 		return fmt.Sprintf("head %d has stood still for %s", f.Head.Number, round(now.Sub(f.Head.Seen)))
 	case old:
 		return fmt.Sprintf("head %d is %s old", f.Head.Number, round(age))
@@ -153,16 +156,17 @@ func (p *Prober) syncWrong(f chain.Facts, now time.Time) string {
 }
 
 func (p *Prober) peersWrong(f chain.Facts, now time.Time) string {
+	least := p.limits.Load().MinPeers
 	switch {
-	case p.cfg.MinPeers <= 0:
+	case least <= 0:
 		if f.PeersKnown && f.Peers == 0 && !f.Listening {
 			return "no peers and not listening for any"
 		}
 		return "" // a chain of one node is legal
 	case !f.PeersKnown:
 		return "number of peers not known"
-	case f.Peers < p.cfg.MinPeers && now.Sub(*p.peersEnough.Load()) > peersGrace:
-		return fmt.Sprintf("%d of at least %d peers", f.Peers, p.cfg.MinPeers)
+	case f.Peers < least && now.Sub(*p.peersEnough.Load()) > peersGrace:
+		return fmt.Sprintf("%d of at least %d peers", f.Peers, least)
 	}
 	return ""
 }

@@ -374,6 +374,24 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+func TestAnotherChainTurnsHealthRedAndNothingElse(t *testing.T) {
+	t.Parallel()
+	p := New(usualConfig())
+	p.SetNode(running())
+	p.SetFacts(healthy())
+	p.SetAlarm("chain id 2 was 1")
+	if have := p.Health(); have.Healthy || have.Checks["sync"].Error != "another chain than before: chain id 2 was 1" {
+		t.Errorf("want the sync check red, have %+v", have)
+	}
+	if !p.Ready().OK || !p.Live().OK {
+		t.Errorf("want it ready and live all the same, have %s %s", p.Ready().Why(), p.Live().Why())
+	}
+	p.SetAlarm("")
+	if have := p.Health(); !have.Healthy {
+		t.Errorf("want it green on its old chain, have %+v", have)
+	}
+}
+
 func TestTurnsAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

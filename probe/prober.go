@@ -32,10 +32,12 @@ type Node struct {
 	State   string // the supervisor's word; running is the one that counts
 	Reason  string // why it is not running
 	PID     int
-	Started time.Time // of the process; the follower was told the same or a later moment
-	Change  string    // kind of the change in progress, or empty
-	Held    bool      // down on purpose
-	Failed  bool      // for good
+	Started time.Time   // of the process; the follower was told the same or a later moment
+	Change  string      // kind of the change in progress, or empty
+	Held    bool        // down on purpose
+	Stuck   bool        // down because it could not be started
+	Failed  bool        // for good
+	Spent   []time.Time // restarts that count against the budget
 }
 
 // Prober judges what was pushed into it.
@@ -46,6 +48,8 @@ type Prober struct {
 	facts     atomic.Pointer[chain.Facts]
 	phase     atomic.Pointer[string]
 	resources atomic.Pointer[Resources]
+	limits    atomic.Pointer[Limits]
+	alarm     atomic.Pointer[string]
 
 	answered    atomic.Bool               // RPC did, once in this supervisor's life
 	changeEnded atomic.Pointer[time.Time] // the last one; a silence is not counted from before
@@ -69,10 +73,12 @@ func New(cfg Config) *Prober {
 		cfg.Now = time.Now
 	}
 	p := &Prober{cfg: cfg}
+	p.limits.Store(cfg.limits())
 	p.node.Store(&Node{})
 	p.facts.Store(&chain.Facts{})
 	p.phase.Store(new(string))
 	p.resources.Store(&Resources{})
+	p.alarm.Store(new(string))
 	p.changeEnded.Store(&time.Time{})
 	p.peersEnough.Store(&time.Time{})
 	return p
@@ -136,7 +142,7 @@ func (p *Prober) SetFacts(f chain.Facts) {
 	if !f.FirstAnswer.IsZero() && !p.answered.Load() {
 		p.answered.Store(true)
 	}
-	if f.PeersKnown && f.Peers >= p.cfg.MinPeers {
+	if f.PeersKnown && f.Peers >= p.limits.Load().MinPeers {
 		now := p.cfg.Now()
 		p.peersEnough.Store(&now)
 	}
@@ -146,6 +152,10 @@ func (p *Prober) SetFacts(f chain.Facts) {
 // the lock); empty when that is over.
 func (p *Prober) SetPhase(phase string) { p.phase.Store(&phase) }
 
+// SetAlarm says how the chain is another one than it was; empty when it is the
+// old one again. Readiness does not ask for that: health does.
+func (p *Prober) SetAlarm(how string) { p.alarm.Store(&how) }
+
 // SetResources pushes a sample.
 func (p *Prober) SetResources(r Resources) { p.resources.Store(&r) }
 
@@ -154,6 +164,9 @@ func (p *Prober) Node() Node { return *p.node.Load() }
 
 // Facts returns what was pushed last.
 func (p *Prober) Facts() chain.Facts { return *p.facts.Load() }
+
+// Alarm returns what was pushed last.
+func (p *Prober) Alarm() string { return *p.alarm.Load() }
 
 // Resources returns what was sampled last.
 func (p *Prober) Resources() Resources { return *p.resources.Load() }

@@ -44,7 +44,7 @@ func serve(ctx context.Context, ln net.Listener, handler http.Handler, closed <-
 		ErrorLog:          log.New(io.Discard, "", 0), // whoever reaches the port must not write our log
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(newParlour(ln, maxGuests)) }() // received from below, on every path
+	go func() { served <- srv.Serve(NewParlour(ln, maxGuests)) }() // received from below, on every path
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve probes: %w", err)

@@ -183,7 +183,7 @@ func TestParlourShowsTheOldestOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newParlour(ln, 2)
+	p := NewParlour(ln, 2)
 	defer p.Close()
 	come := func() (mine, theirs net.Conn) {
 		t.Helper()
@@ -217,6 +217,60 @@ func TestParlourShowsTheOldestOut(t *testing.T) {
 	}
 	if p.guests.Len() != 2 {
 		t.Errorf("want 2 guests, have %d", p.guests.Len())
+	}
+}
+
+func TestGuestsThatStayAreNotShownOut(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewParlour(ln, 2)
+	defer p.Close()
+	knock := func() net.Conn {
+		t.Helper()
+		mine, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { mine.Close() })
+		_ = mine.SetReadDeadline(time.Now().Add(10 * time.Second))
+		return mine
+	}
+	accept := func() net.Conn {
+		t.Helper()
+		theirs, err := p.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { theirs.Close() })
+		return theirs
+	}
+	knock()
+	trusted := accept()
+	trusted.(*guest).Stay()
+	trusted.(*guest).Stay() // twice is once
+	stranger := knock()
+	accept()
+	knock()
+	last := accept()
+	if _, err := stranger.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("want the stranger shown out, have %v", err)
+	}
+	last.(*guest).Stay()
+	turned := knock() // all stay
+	accepted := make(chan net.Conn, 1)
+	go func() { c, _ := p.Accept(); accepted <- c }() // received below
+	if _, err := turned.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("want the new one turned away, have %v", err)
+	}
+	trusted.Close()
+	knock()
+	if c := <-accepted; c == nil {
+		t.Error("want a seat that was given up given again")
+	} else {
+		c.Close()
 	}
 }
 

@@ -19,15 +19,16 @@ var ErrLocked = errors.New("another supervisor has it")
 // limited time.
 const lockPoll = 50 * time.Millisecond
 
+func (h Home) lockFile() string { return filepath.Join(h.Dir(), "wemixvisor.lock") }
+
 // Lock takes the volume for this process, for as long as it lives: two
 // supervisors would start the node twice. It waits up to timeout for another
 // one to end, then returns [ErrLocked].
 func (h Home) Lock(ctx context.Context, timeout time.Duration) (*os.File, error) {
-	file := filepath.Join(h.Dir(), "wemixvisor.lock")
 	if err := os.MkdirAll(h.Dir(), 0o755); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", h.Root, err)
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(h.lockFile(), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", h.Root, err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -82,18 +83,26 @@ func status(ctx context.Context, s *settings, args []string) error {
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)
 	}
-	for _, name := range []string{"process", "rpc_endpoint", "sync", "network", "memory", "disk"} {
+	for _, name := range healthOrder {
 		if c, ok := st.Health.Checks[name]; ok && !c.Healthy {
 			line("unhealthy", "%s: %s", name, c.Error)
+		}
+	}
+	for _, a := range st.Alerts {
+		if a.Firing() {
+			line("alert", "%s (%s) since %s: %s", a.Name, a.Severity, a.Since.Format(time.RFC3339), a.Summary)
 		}
 	}
 	return w.Flush()
 }
 
+// healthOrder is how people read the checks: cause before consequence.
+var healthOrder = []string{"process", "rpc_endpoint", "sync", "network", "memory", "disk"}
+
 func logs(ctx context.Context, s *settings, args []string) error {
 	set := flag.NewFlagSet("logs", flag.ContinueOnError)
 	follow := set.Bool("f", false, "")
-	n := set.Uint("n", 1<<20, "")
+	n := set.Int("n", -1, "")
 	args, err := flags(set, args)
 	if err != nil {
 		return err
@@ -101,11 +110,31 @@ func logs(ctx context.Context, s *settings, args []string) error {
 	if err := none("logs", args); err != nil {
 		return err
 	}
-	err = api.NewClient(s.controlSocket).Logs(ctx, os.Stdout, int(*n), *follow)
+	if *n < -1 {
+		return usageError{fmt.Errorf("logs: -n %d is no whole number from 0 up", *n)}
+	}
+	err = api.NewClient(s.controlSocket).Logs(ctx, os.Stdout, *n, *follow)
+	if errors.Is(err, api.ErrNotRunning) && s.logFile != "" {
+		return past(s.logFile, *n)
+	}
 	if ctx.Err() != nil {
 		return nil // Ctrl-C is how following ends
 	}
 	return err
+}
+
+// past prints the end of the log file when no supervisor can be asked.
+func past(name string, n int) error {
+	file, err := api.OpenLogFile(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if n < 0 {
+		n = 1000
+	}
+	fmt.Fprintln(os.Stderr, "wemixvisor: no supervisor is running; this is the end of "+name)
+	return file.Lines(os.Stdout, n)
 }
 
 func printJSON(v any) error {

@@ -8,12 +8,27 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// newLogger writes our own log to w, which must not block.
-func newLogger(s *settings, w io.Writer) log.Logger {
-	logger := log.NewLogfmtLogger(w)
+// ownLog is our own log. Its level and format can change.
+type ownLog struct {
+	w    io.Writer
+	swap log.SwapLogger
+}
+
+// newLog writes our own log to w, which must not block.
+func newLog(s *settings, w io.Writer) *ownLog {
+	l := &ownLog{w: w}
+	l.set(s)
+	return l
+}
+
+func (l *ownLog) set(s *settings) {
+	logger := log.NewLogfmtLogger(l.w)
 	if s.logFormat == "json" {
-		logger = log.NewJSONLogger(w)
+		logger = log.NewJSONLogger(l.w)
 	}
-	logger = level.NewFilter(logger, level.Allow(level.ParseDefault(s.logLevel, level.InfoValue())))
-	return log.With(logger, "ts", log.TimestampFormat(time.Now, time.RFC3339Nano))
+	l.swap.Swap(level.NewFilter(logger, level.Allow(level.ParseDefault(s.logLevel, level.InfoValue()))))
+}
+
+func (l *ownLog) logger() log.Logger {
+	return log.With(&l.swap, "ts", log.TimestampFormat(time.Now, time.RFC3339Nano))
 }

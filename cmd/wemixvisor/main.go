@@ -63,7 +63,11 @@ func commands() []command {
 		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
 		{"status", "[--json]", "tell what the node does and how it is", false, status},
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
+		{"config", "show [--origin] | set KEY VALUE | validate [FILE] | template NAME | reload", "show, change and check the settings", false, configure},
+		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
+		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
+		{"doctor", "[--json]", "look at paths, permissions, space, clock, RPC, link, probes: exit 1 on any red", false, doctor},
 		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
 	}
 }
@@ -92,7 +96,7 @@ func dispatch(args []string) error {
 		fmt.Print(manual())
 		return nil
 	}
-	if err != nil {
+	if err != nil && (len(rest) == 0 || rest[0] != "config") { // which mends what is wrong
 		return err
 	}
 	if len(rest) == 0 {

@@ -25,9 +25,7 @@ Commands:
 	}
 	w.Flush()
 	b.WriteString("\nFlags, each also an environment variable and a key of the configuration file:\n")
-	r := &reader{set: flag.NewFlagSet("", flag.ContinueOnError)}
-	r.define(&settings{})
-	r.set.VisitAll(func(f *flag.Flag) {
+	each(func(f *flag.Flag) {
 		kind, usage := flag.UnquoteUsage(f)
 		if kind != "" {
 			kind = " " + kind

@@ -100,9 +100,9 @@ func launch(ctx context.Context, s *settings, args []string) error {
 
 // ownFlags are the flags before the command, as they were given.
 func ownFlags() []string {
-	_, rest, err := read(os.Args[1:], "")
+	_, rest, err := read(os.Args[1:], true, nil)
 	if err != nil {
-		return nil // dispatch has parsed them before
+		return nil // dispatch has read them before
 	}
 	return os.Args[1 : len(os.Args)-len(rest)]
 }

@@ -12,6 +12,12 @@
 // next one, so that a slow minute of the machine hits them all. A value is the
 // median of the rounds; a count of what must not happen is their sum or worst.
 //
+// With -node it compares nothing: it runs the supervisor over that geth, once
+// as it polls and once as it subscribes, and measures what seeing the node
+// costs and how soon a block is seen:
+//
+//	go run ./e2e/bench -supervisor ./wemixvisor -node .cache/bin/geth-v1.16.9
+//
 // The exit code says whether it could measure, never how fast anything was:
 // bars are shown, not enforced.
 //

@@ -28,6 +28,7 @@ func main() {
 	}
 	supervisor := flag.String("supervisor", "", "path of the init under test; empty: the peers only")
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
+	node := flag.String("node", "", "path of a geth: measure probes and metrics over it, and compare nothing")
 	markdown := flag.Bool("markdown", false, "print the table as Markdown")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 {
@@ -36,7 +37,19 @@ func main() {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	if err := bench(ctx, *supervisor, *rounds, *markdown); err != nil {
+	write := printCells
+	if *markdown {
+		write = markdownCells
+	}
+	measure := func() (string, [][]string, error) { return bench(ctx, *supervisor, *rounds) }
+	if *node != "" {
+		measure = func() (string, [][]string, error) { return benchProbes(ctx, *supervisor, *node) }
+	}
+	machine, cells, err := measure()
+	if err == nil {
+		err = write(os.Stdout, machine, cells)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -63,18 +76,28 @@ func inNamespace(args []string, born int64) bool {
 	return true
 }
 
-func bench(ctx context.Context, supervisor string, rounds int, markdown bool) error {
-	// No wait below is unbounded, but their sum is large.
-	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("not done after 15 minutes"))
+// limit bounds a measuring: no wait in it is unbounded, but their sum is large.
+func limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("not done after 15 minutes"))
+}
+
+// program returns the absolute path of a program.
+func program(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", name, err)
+	}
+	return filepath.Abs(path)
+}
+
+// bench compares inits.
+func bench(ctx context.Context, supervisor string, rounds int) (where string, cells [][]string, err error) {
+	ctx, cancel := limit(ctx)
 	defer cancel()
 	judged := ""
 	if supervisor != "" {
-		path, err := exec.LookPath(supervisor)
-		if err != nil {
-			return fmt.Errorf("find the supervisor: %w", err)
-		}
-		if supervisor, err = filepath.Abs(path); err != nil {
-			return err
+		if supervisor, err = program(supervisor); err != nil {
+			return "", nil, err
 		}
 		judged = filepath.Base(supervisor)
 	}
@@ -83,19 +106,35 @@ func bench(ctx context.Context, supervisor string, rounds int, markdown bool) er
 		fmt.Fprintf(os.Stderr, "bench: %s is not installed: left out\n", peer)
 	}
 	if len(inits(cs)) == 0 {
-		return errors.New("nothing to measure: no peer is installed, and there is no -supervisor")
+		return "", nil, errors.New("nothing to measure: no peer is installed, and there is no -supervisor")
 	}
 	t := newTable(cs, judged)
 	did, err := full.measure(ctx, t, supervisor, rounds)
 	if err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx) // the rest follows from it
+			return "", nil, context.Cause(ctx) // the rest follows from it
 		}
-		return err
+		return "", nil, err
 	}
-	t.machine = fmt.Sprintf("%s · rounds: %d", machine(ctx, cs), did)
-	if markdown {
-		return t.markdown(os.Stdout)
+	return fmt.Sprintf("%s · rounds: %d", machine(ctx, cs), did), t.cells(), nil
+}
+
+// benchProbes measures what seeing the node costs, and how soon it is seen.
+func benchProbes(ctx context.Context, supervisor, node string) (where string, cells [][]string, err error) {
+	ctx, cancel := limit(ctx)
+	defer cancel()
+	if supervisor, err = program(supervisor); err != nil {
+		return "", nil, err
 	}
-	return t.print(os.Stdout)
+	if node, err = program(node); err != nil {
+		return "", nil, err
+	}
+	t, err := fullWatch.measure(ctx, supervisor, node)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", nil, context.Cause(ctx)
+		}
+		return "", nil, err
+	}
+	return machine(ctx, nil), t.cells(), nil
 }

@@ -14,7 +14,7 @@ type table struct {
 	rss, growth, runRSS      *row
 	storm, drain, peak, left *row
 	p50, p99, lost, wakes    *row
-	machine, judged          string
+	judged                   string
 	contestants              []contestant
 }
 
@@ -72,8 +72,8 @@ func (t *table) cells() [][]string {
 	return cells
 }
 
-func (t *table) print(w io.Writer) error {
-	cells := t.cells()
+// printCells writes a table for people.
+func printCells(w io.Writer, machine string, cells [][]string) error {
 	width := make([]int, len(cells[0]))
 	for _, line := range cells {
 		for i, cell := range line {
@@ -81,7 +81,7 @@ func (t *table) print(w io.Writer) error {
 		}
 	}
 	var text strings.Builder
-	text.WriteString(t.machine + "\n\n")
+	text.WriteString(machine + "\n\n")
 	for _, line := range cells {
 		for i, cell := range line {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
@@ -100,10 +100,11 @@ func (t *table) print(w io.Writer) error {
 	return err
 }
 
-func (t *table) markdown(w io.Writer) error {
+// markdownCells writes a table as Markdown.
+func markdownCells(w io.Writer, machine string, cells [][]string) error {
 	var text strings.Builder
-	text.WriteString(t.machine + "\n\n")
-	for i, line := range t.cells() {
+	text.WriteString(machine + "\n\n")
+	for i, line := range cells {
 		fmt.Fprintf(&text, "| %s |\n", strings.Join(line, " | "))
 		if i == 0 {
 			fmt.Fprintf(&text, "|---|%s---|\n", strings.Repeat("---:|", len(line)-2))

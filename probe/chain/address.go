@@ -28,6 +28,17 @@ func CheckAddress(address string) error {
 	return err
 }
 
+// Redacted is address as logs and people may see it: who hosts nodes for others
+// puts the key before the host.
+func Redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
+	}
+	u.User = url.User("xxxxx")
+	return u.String()
+}
+
 func parseAddress(address string) (target, error) {
 	if scheme, _, ok := strings.Cut(address, "://"); ok {
 		u, err := url.Parse(address)

@@ -41,3 +41,18 @@ func TestAddress(t *testing.T) {
 		})
 	}
 }
+
+func TestLogsDoNotHoldTheKey(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"https://key@host:1/x":      "https://xxxxx@host:1/x",
+		"https://user:pass@host":    "https://xxxxx@host",
+		"localhost:8545":            "localhost:8545",
+		"/data/geth.ipc":            "/data/geth.ipc",
+		"https://host/v3?key=value": "https://host/v3?key=value",
+	} {
+		if have := Redacted(address); want != have {
+			t.Errorf("want %s, have %s", want, have)
+		}
+	}
+}

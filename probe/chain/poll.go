@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -155,16 +156,13 @@ func (f *Follower) peersAsked(now time.Time) {
 // meet takes the identity of a node process.
 func (f *Follower) meet(id identity) {
 	f.identified = true
-	if _, admin := id.modules["admin"]; !admin {
+	if !id.offers("admin") {
 		f.offers["admin_peers"], f.offers["admin_wemixNodes"] = false, false
 	}
-	if what := id.differs(f.known); what != "" {
-		level.Error(f.cfg.Logger).Log("msg", "the node is on another chain than before", "was", what)
+	if id.differs(f.known) != "" {
 		f.known.Head = Head{} // heights of two chains don't compare
-		if f.cfg.OnAlarm != nil {
-			f.cfg.OnAlarm(what)
-		}
 	}
+	f.compare(id)
 	f.known.Client, f.known.Version, f.known.Kind = id.client, id.version, id.kind
 	if id.chainID != 0 {
 		f.known.ChainID = id.chainID
@@ -173,13 +171,32 @@ func (f *Follower) meet(id identity) {
 		f.known.Genesis = id.genesis
 	}
 	f.dirty = true
-	level.Info(f.cfg.Logger).Log("msg", "node answers", "address", f.cfg.Address, "client", id.client,
+	level.Info(f.cfg.Logger).Log("msg", "node answers", "address", Redacted(f.cfg.Address), "client", id.client,
 		"version", id.version, "kind", id.kind, "chain_id", id.chainID)
+}
+
+// compare raises the alarm when the chain is not the one that was known first,
+// and ends it when it is that again. Not the one known last: a node that is
+// restarted on the wrong chain is still on the wrong chain.
+func (f *Follower) compare(id identity) {
+	what := id.differs(f.expected)
+	switch {
+	case what != "":
+		level.Error(f.cfg.Logger).Log("msg", "the node is on another chain than before", "what", what)
+	case f.alarmed:
+		level.Info(f.cfg.Logger).Log("msg", "the node is on its old chain again")
+	}
+	if f.cfg.OnAlarm != nil && (what != "" || f.alarmed) {
+		f.cfg.OnAlarm(what)
+	}
+	f.alarmed = what != ""
+	f.expected.ChainID = cmp.Or(f.expected.ChainID, id.chainID)
+	f.expected.Genesis = cmp.Or(f.expected.Genesis, id.genesis)
 }
 
 func (f *Follower) answered(now time.Time, took time.Duration) {
 	if f.silent {
-		level.Info(f.cfg.Logger).Log("msg", "node answers again", "address", f.cfg.Address)
+		level.Info(f.cfg.Logger).Log("msg", "node answers again", "address", Redacted(f.cfg.Address))
 		f.silent = false
 	}
 	f.alive(now)
@@ -201,7 +218,7 @@ func (f *Follower) unanswered(err error) {
 	f.known.Err = oneLine(err)
 	if f.known.Failed == 2 && !f.known.FirstAnswer.IsZero() && !f.silent { // once is no news on a busy node
 		f.silent = true
-		level.Warn(f.cfg.Logger).Log("msg", "node does not answer; asking on", "address", f.cfg.Address, "err", f.known.Err)
+		level.Warn(f.cfg.Logger).Log("msg", "node does not answer; asking on", "address", Redacted(f.cfg.Address), "err", f.known.Err)
 	}
 	if f.cfg.IPC == "" {
 		return
@@ -240,6 +257,6 @@ func (f *Follower) refused(method string) {
 	f.offers[method] = false
 	if !f.told[method] {
 		f.told[method] = true
-		level.Info(f.cfg.Logger).Log("msg", "node does not offer a method; going without", "method", method, "address", f.cfg.Address)
+		level.Info(f.cfg.Logger).Log("msg", "node does not offer a method; going without", "method", method, "address", Redacted(f.cfg.Address))
 	}
 }

@@ -47,6 +47,7 @@ func (f *Follower) restore() {
 	}
 	f.known.Client, f.known.Version, f.known.Kind = s.Client, s.Version, s.Kind
 	f.known.ChainID, f.known.Genesis = s.ChainID, s.Genesis
+	f.expected = f.known
 	f.known.Head = Head{Number: s.Height, Hash: s.Hash, Time: s.Time, Seen: s.Seen}
 }
 

@@ -113,18 +113,19 @@ func (v volume) waitFor(t *testing.T, n int64) {
 
 func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 	t.Parallel()
-	content, other := program(400_000), slices.Concat([]byte("\x7fELF other"), program(300_000))
+	content, other := program(400_000), slices.Concat([]byte("\x7fELF other"), program(400_000)[10:])
 	for _, tc := range []struct {
 		name   string
 		change func(s *site, part string)
 		want   []byte
 		ranges string
+		why    string // it was tried again
 	}{
-		{"the same file", func(*site, string) {}, content, ",bytes=150000-"},
-		{"another tag", func(s *site, _ string) { s.etag = `"two"` }, content, ",bytes=150000-"},
+		{"the same file", func(*site, string) {}, content, ",bytes=150000-", ""},
+		{"another tag", func(s *site, _ string) { s.etag = `"two"` }, content, ",bytes=150000-", ""},
 		{
 			"another tag, another file",
-			func(s *site, _ string) { s.etag, s.content = `"two"`, other }, other, ",bytes=150000-",
+			func(s *site, _ string) { s.etag, s.content = `"two"`, other }, other, ",bytes=150000-", "",
 		},
 		{
 			"a server that heeds no If-Range sends another file's part",
@@ -135,7 +136,7 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 					return false
 				}
 			},
-			other, ",bytes=150000-,",
+			other, ",bytes=150000-,", "changed",
 		},
 		{
 			"a part that was not asked for",
@@ -147,7 +148,7 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 					return false
 				}
 			},
-			content, ",bytes=10-,",
+			content, ",bytes=10-,", "not asked for",
 		},
 		{
 			"a server without ranges",
@@ -157,7 +158,7 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 					return true
 				}
 			},
-			content, ",bytes=150000-",
+			content, ",bytes=150000-", "",
 		},
 		{
 			"the file became shorter",
@@ -167,11 +168,11 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 					return false
 				}
 			},
-			other[:1000], ",bytes=150000-,",
+			other[:1000], ",bytes=150000-,", "another by now",
 		},
 		{
 			"a beginning that a power cut spoiled",
-			func(_ *site, part string) { overwrite(t, part, 777) }, content, ",bytes=150000-,",
+			func(_ *site, part string) { overwrite(t, part, 777) }, content, ",bytes=150000-,", "",
 		},
 		{
 			"a record that a power cut spoiled",
@@ -180,7 +181,7 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 					t.Error(err)
 				}
 			},
-			content, ",",
+			content, ",", "",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -195,7 +196,12 @@ func TestLaterGetGoesOnWhereTheFirstEnded(t *testing.T) {
 			s.change(func(s *site) { tc.change(s, parts[0]) })
 			// The plan stays, so the source has to: its checksum is what names it.
 			src := Source{URL: s.URL, Checksum: "sha256:" + sum(content)}
+			var why string
+			v.cfg.OnRetry = func(err error, _ time.Duration) { why += err.Error() }
 			_, err := v.get(src)
+			if !strings.Contains(why, tc.why) || why != "" && tc.why == "" {
+				t.Errorf("want a retry for %q, have %q", tc.why, why)
+			}
 			if have := s.ranges(); tc.ranges != have {
 				t.Errorf("want ranges %q, have %q", tc.ranges, have)
 			}

@@ -17,6 +17,7 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -24,6 +25,7 @@ import (
 var rp = reaper.New()
 
 func TestMain(m *testing.M) {
+	usual.header = time.Second
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = rp.Run(ctx) }()
@@ -31,7 +33,8 @@ func TestMain(m *testing.M) {
 	cancel()
 	<-done
 	if code == 0 {
-		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv")); err != nil {
+		if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreTopFunction("os/signal.signal_recv"),
+			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun")); err != nil {
 			println(err.Error())
 			code = 1
 		}
@@ -53,21 +56,37 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	hub := NewHub(sup.Tail(), log.NewNopLogger())
 	srv := NewServer(Config{
 		Supervisor: sup,
+		Hub:        hub,
 		Status:     func() Status { return StatusOf(Sources{Supervisor: sup.Status()}, time.Now()) },
 		Health:     func() probe.Health { return probe.Health{} },
+		Alerts:     func() []alert.Alert { return []alert.Alert{{Name: "disk_low", State: "firing"}} },
+		Metrics:    func() any { return []string{"a metric"} },
+		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
+			if url == "" {
+				return nil, ErrNoChannel
+			}
+			n, err := alert.NewNotifier(alert.NotifierConfig{URLs: []string{url}})
+			if err != nil {
+				return nil, err
+			}
+			return n.Test(ctx), nil
+		},
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{}, 2)
+	done := make(chan struct{}, 3)
 	go func() { _ = sup.Run(ctx); done <- struct{}{} }()
-	go func() { _ = srv.Serve(ctx, ln, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = hub.Run(ctx, sup.Closed()); done <- struct{}{} }()
+	go func() { _ = srv.Serve(ctx, ln, nil, sup.Closed()); done <- struct{}{} }()
 	c := NewClient(path)
-	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done })
+	t.Cleanup(func() { c.http.CloseIdleConnections(); cancel(); <-done; <-done; <-done })
 	return c, sup
 }
 
-// until waits for the tail to hold word.
+// until waits for the tail to hold word, and for the start of who wrote it to be
+// published: it may speak before that.
 func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 	t.Helper()
 	var seen []byte
@@ -77,6 +96,11 @@ func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 		var changed <-chan struct{}
 		text, next, changed = sup.Tail().From(next)
 		if seen = append(seen, text...); bytes.Contains(seen, []byte(word)) {
+			for end := time.Now().Add(10 * time.Second); sup.Status().State == supervisor.Starting; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("want the start published")
+				}
+			}
 			return
 		}
 		select {
@@ -159,6 +183,9 @@ func TestNobodyListens(t *testing.T) {
 func TestHostileRequests(t *testing.T) {
 	c, sup := serve(t, filepath.Join(t.TempDir(), "s.sock"), "echo up; exec sleep 60")
 	until(t, sup, "up")
+	for deadline := time.Now().Add(10 * time.Second); sup.Status().Pid == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	pid := sup.Status().Pid
 	for _, tc := range []struct {
 		name, method, route, body string
@@ -170,6 +197,9 @@ func TestHostileRequests(t *testing.T) {
 		{"unknown field", "POST", "node/stop", `{"force":true}`, http.StatusBadRequest},
 		{"large body", "POST", "node/stop", `{"args":["` + strings.Repeat("x", 2<<20) + `"]}`, http.StatusRequestEntityTooLarge},
 		{"bad n", "GET", "logs?n=-1", "", http.StatusBadRequest},
+		{"alert to nowhere", "POST", "alerts/test", "", http.StatusNotImplemented},
+		{"alert to a mistake", "POST", "alerts/test", `{"url":"pigeon://s3cret"}`, http.StatusUnprocessableEntity},
+		{"alert with an unknown field", "POST", "alerts/test", `{"urls":[]}`, http.StatusBadRequest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			req, err := http.NewRequestWithContext(t.Context(), tc.method, "http://x/api/v1/"+tc.route, strings.NewReader(tc.body))

@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"strconv"
 	"syscall"
-
-	supervisor "github.com/wemix/wemixvisor/init"
 )
 
 // ErrNotRunning says that no supervisor listens on the control socket.
@@ -41,24 +39,38 @@ func (c *Client) Get(ctx context.Context, route string, to any) error {
 
 // Act does what route does, with a, and returns the result.
 func (c *Client) Act(ctx context.Context, route string, a Action) (Result, error) {
-	body, err := json.Marshal(a)
-	if err != nil {
-		return Result{}, err
-	}
 	var res Result
-	return res, c.call(ctx, http.MethodPost, route, bytes.NewReader(body), &res)
+	return res, c.Post(ctx, route, a, &res)
 }
 
-// Logs copies the last n lines of the node's output to w, and all that follow.
+// Post does what route does, with body, and reads the answer into to.
+func (c *Client) Post(ctx context.Context, route string, body, to any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, route, bytes.NewReader(text), to)
+}
+
+// Logs copies the last n lines of the node's output to w, and all that follow;
+// with n < 0 all that memory holds.
 func (c *Client) Logs(ctx context.Context, w io.Writer, n int, follow bool) error {
-	q := url.Values{"n": {strconv.Itoa(n)}, "follow": {strconv.FormatBool(follow)}}
-	resp, err := c.do(ctx, http.MethodGet, "logs?"+q.Encode(), nil)
+	q := url.Values{"follow": {strconv.FormatBool(follow)}}
+	if n >= 0 {
+		q.Set("n", strconv.Itoa(n))
+	}
+	return c.Copy(ctx, w, "logs?"+q.Encode())
+}
+
+// Copy copies what route answers to w.
+func (c *Client) Copy(ctx context.Context, w io.Writer, route string) error {
+	resp, err := c.do(ctx, http.MethodGet, route, nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("read log: %w", err)
+		return fmt.Errorf("read answer of %s: %w", route, err)
 	}
 	return nil
 }
@@ -76,7 +88,7 @@ func (c *Client) call(ctx context.Context, method, route string, body io.Reader,
 }
 
 func (c *Client) do(ctx context.Context, method, route string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://wemixvisor/api/v1/"+route, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://wemixvisor"+base+route, body)
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +110,5 @@ func (c *Client) do(ctx context.Context, method, route string, body io.Reader) (
 	if err := json.NewDecoder(io.LimitReader(resp.Body, bodyMax)).Decode(&no); err != nil {
 		return nil, fmt.Errorf("ask supervisor: %s", resp.Status)
 	}
-	switch no.Code {
-	case "busy":
-		return nil, supervisor.ErrBusy
-	case "running":
-		return nil, supervisor.ErrRunning
-	case "closed":
-		return nil, supervisor.ErrClosed
-	}
-	return nil, errors.New(no.Error)
+	return nil, errorOf(no)
 }

@@ -6,26 +6,28 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
 )
 
 // Status is the answer of GET /api/v1/status and of the command status.
 type Status struct {
-	State        string       `json:"state"`
-	StateString  string       `json:"state_string"`
-	PID          int          `json:"pid"`
-	Uptime       string       `json:"uptime"`
-	RestartCount int          `json:"restart_count"`
-	Network      string       `json:"network"`
-	Binary       string       `json:"binary"`
-	Version      string       `json:"version"`
-	Upgrade      string       `json:"upgrade"`
-	Args         []string     `json:"args"`
-	Node         Node         `json:"node"`
-	Reason       string       `json:"reason"`
-	Change       *Change      `json:"change"`
-	LastExit     *Exit        `json:"last_exit"`
-	Health       probe.Health `json:"health"`
+	State        string        `json:"state"`
+	StateString  string        `json:"state_string"`
+	PID          int           `json:"pid"`
+	Uptime       string        `json:"uptime"`
+	RestartCount int           `json:"restart_count"`
+	Network      string        `json:"network"`
+	Binary       string        `json:"binary"`
+	Version      string        `json:"version"`
+	Upgrade      string        `json:"upgrade"`
+	Args         []string      `json:"args"`
+	Node         Node          `json:"node"`
+	Reason       string        `json:"reason"`
+	Change       *Change       `json:"change"`
+	LastExit     *Exit         `json:"last_exit"`
+	Health       probe.Health  `json:"health"`
+	Alerts       []alert.Alert `json:"alerts"`
 }
 
 // Node is what the node says of itself.
@@ -60,6 +62,7 @@ type Sources struct {
 	Supervisor supervisor.Status
 	Facts      chain.Facts
 	Health     probe.Health
+	Alerts     []alert.Alert
 	Network    string
 	Upgrade    string
 }
@@ -79,6 +82,7 @@ func StatusOf(src Sources, now time.Time) Status {
 		Args:         append([]string{}, sup.Args...),
 		Reason:       sup.Reason,
 		Health:       src.Health,
+		Alerts:       append([]alert.Alert{}, src.Alerts...),
 		Node: Node{
 			Client:  facts.Client,
 			Height:  facts.Head.Number,
@@ -93,11 +97,16 @@ func StatusOf(src Sources, now time.Time) Status {
 	if !sup.Started.IsZero() {
 		st.Uptime = now.Sub(sup.Started).Round(time.Second).String()
 	}
-	if c := sup.Change; c != nil {
-		st.Change = &Change{Kind: c.Kind, Name: c.Name, Stage: c.Stage, Since: c.Since}
-	}
+	st.Change = changeOf(sup.Change)
 	if e := sup.Last; e != nil {
 		st.LastExit = &Exit{Status: e.Exit.Status(), Text: e.Exit.String(), At: e.At, Killed: e.Killed, OOM: e.OOM, LastOutput: e.Words}
 	}
 	return st
+}
+
+func changeOf(p *supervisor.Progress) *Change {
+	if p == nil {
+		return nil
+	}
+	return &Change{Kind: p.Kind, Name: p.Name, Stage: p.Stage, Since: p.Since}
 }

@@ -1,0 +1,129 @@
+//go:build failpoint
+
+package backup
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// archiveChild is what TestChild does with a repository at dir.
+func archiveChild(op, root, dir string) error {
+	r := NewRepo(RepoConfig{Dir: dir, Floor: noFloor})
+	infos, err := r.List()
+	if err != nil {
+		return err
+	}
+	switch op {
+	case "archive-create":
+		_, err = r.Create(ctx, Source{Tree: Tree{Root: root}}, CreateOptions{})
+	case "archive-remove":
+		err = r.Remove(ctx, infos[0].ID)
+	case "archive-prune":
+		_, err = r.Prune(ctx, Policy{KeepFull: 1}, false)
+	case "archive-recover":
+		_, err = r.Recover()
+	case "archive-verify":
+		err = r.Verify(ctx, infos[0].ID, nil)
+	default:
+		err = fmt.Errorf("no such work: %s", op)
+	}
+	return err
+}
+
+// sound checks that what a repository lists is whole, that nothing else is in it
+// after a sweep, and that it can be worked with.
+func sound(t *testing.T, root, dir, after string) {
+	t.Helper()
+	r := NewRepo(RepoConfig{Dir: dir, Floor: noFloor})
+	infos, err := r.List()
+	if err != nil {
+		t.Fatalf("after %s: %v", after, err)
+	}
+	for _, info := range infos {
+		if info.Damage != "" || !info.Verified {
+			t.Errorf("after %s: listed and damaged: %+v", after, info)
+		}
+		if err := r.Verify(ctx, info.ID, nil); err != nil {
+			t.Errorf("after %s: listed and does not verify: %v", after, err)
+		}
+	}
+	if _, err := r.Recover(); err != nil {
+		t.Errorf("after %s: recover: %v", after, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > len(infos)+1 {
+		t.Errorf("after %s: swept, and there is %v", after, left)
+	}
+	create(t, r, root, CreateOptions{})
+}
+
+func TestAKilledRepositoryIsSound(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "geth/000001.sst"), string(chainData(1, 5<<20)))
+	write(t, filepath.Join(root, "geth/CURRENT"), "c")
+	good := filepath.Join(t.TempDir(), "backups")
+	r := NewRepo(RepoConfig{Dir: good, Floor: noFloor})
+	for range 2 {
+		create(t, r, root, CreateOptions{})
+	}
+	for _, op := range []string{"archive-create", "archive-remove", "archive-prune"} {
+		t.Run(op, func(t *testing.T) {
+			fresh := func() string {
+				dir := filepath.Join(t.TempDir(), "backups")
+				if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+					t.Fatal(err)
+				}
+				return dir
+			}
+			all := points(t, op, root, fresh())
+			if len(all) < 4 {
+				t.Fatalf("only %q", all)
+			}
+			for _, point := range all {
+				dir := fresh()
+				if child(t, op, root, dir, point+"=exit", "", 0) {
+					t.Errorf("it passed %s alive", point)
+				}
+				sound(t, root, dir, point)
+			}
+		})
+	}
+	// A sweep that dies is swept up after, too.
+	for n := range 3 {
+		dir := filepath.Join(t.TempDir(), "backups")
+		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+			t.Fatal(err)
+		}
+		child(t, "archive-remove", root, dir, "archive.remove.unlisted=exit", "", 0)
+		child(t, "archive-recover", root, dir, fmt.Sprintf("archive.remove.file#%d=exit", n+1), "", 0)
+		sound(t, root, dir, "a sweep that died")
+	}
+}
+
+func TestARepositoryKilledAtRandomIsSound(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "geth/000001.sst"), string(chainData(1, 16<<20)))
+	rounds := 6
+	if os.Getenv("WEMIXVISOR_LONG") != "" {
+		rounds = 60
+	}
+	dir := filepath.Join(t.TempDir(), "backups")
+	died := 0
+	for range rounds {
+		after := time.Duration(1+rand.IntN(300)) * time.Millisecond
+		if !child(t, "archive-create", root, dir, "", "", after) {
+			died++
+		}
+		if exists(dir) {
+			sound(t, root, dir, "SIGKILL at "+after.String())
+			child(t, "archive-prune", root, dir, "", "", 0)
+		}
+	}
+	if died == 0 {
+		t.Skip("all were faster than the killer")
+	}
+}

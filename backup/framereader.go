@@ -1,0 +1,145 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+)
+
+// frameReader reads the stream that a frameWriter wrote: one goroutine reads the
+// file in order, some undo the compression, and whoever calls take gets the
+// pieces in order.
+type frameReader struct {
+	cancel context.CancelFunc
+	ctx    context.Context
+	cur    *frame
+	rest   []byte // of cur
+	at     int64  // in the stream
+	free   chan *frame
+	jobs   chan *frame
+	order  chan *frame
+	ended  sync.WaitGroup
+}
+
+// newFrameReader starts to read frames of the given sizes, which hold size bytes
+// of the stream. What is read goes into sum as well.
+func newFrameReader(ctx context.Context, file *os.File, sizes []int32, size int64, workers int, sum hash.Hash) (*frameReader, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &frameReader{
+		ctx: ctx, cancel: cancel,
+		free: make(chan *frame, workers+2), jobs: make(chan *frame, workers+2), order: make(chan *frame, workers+2),
+	}
+	for range workers + 2 {
+		r.free <- &frame{raw: make([]byte, 0, frameSize)}
+	}
+	for range workers {
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize), zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			close(r.jobs)
+			r.Close()
+			return nil, err
+		}
+		r.ended.Go(func() {
+			defer dec.Close()
+			for f := range r.jobs {
+				if f.err == nil {
+					f.undo(dec)
+				}
+				close(f.done)
+			}
+		})
+	}
+	r.ended.Go(func() { r.read(file, sizes, size, sum) })
+	return r, nil
+}
+
+func (f *frame) undo(dec *zstd.Decoder) {
+	raw, err := dec.DecodeAll(f.packed, f.raw[:0])
+	switch {
+	case err != nil:
+		f.err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case int64(len(raw)) != f.want:
+		f.err = fmt.Errorf("%w: a frame of %d bytes, %d expected", ErrCorrupt, len(raw), f.want)
+	default:
+		f.raw = raw
+	}
+}
+
+func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Hash) {
+	defer close(r.order)
+	defer close(r.jobs)
+	at := int64(0)
+	for i, n := range sizes {
+		var f *frame
+		select {
+		case f = <-r.free:
+		case <-r.ctx.Done():
+			return
+		}
+		if cap(f.packed) < int(n) {
+			f.packed = make([]byte, 0, frameSize+frameSize/8)
+		}
+		f.packed = f.packed[:n]
+		f.want = min(frameSize, size-int64(i)*frameSize)
+		f.done = make(chan struct{})
+		_, f.err = io.ReadFull(io.NewSectionReader(file, at, int64(n)), f.packed)
+		if errors.Is(f.err, io.EOF) || errors.Is(f.err, io.ErrUnexpectedEOF) {
+			f.err = fmt.Errorf("%w: %s is cut", ErrCorrupt, dataFile)
+		}
+		failed := f.err != nil
+		r.order <- f // holds all frames there are
+		r.jobs <- f  // from here on f.err is the worker's
+		if failed {
+			return
+		}
+		sum.Write(f.packed)
+		_ = unix.Fadvise(int(file.Fd()), at, int64(n), unix.FADV_DONTNEED)
+		at += int64(n)
+	}
+}
+
+// take returns the next bytes of the stream, at most n, valid until the next
+// call, or io.EOF.
+func (r *frameReader) take(n int64) ([]byte, error) {
+	for len(r.rest) == 0 {
+		if r.cur != nil {
+			r.free <- r.cur
+			r.cur = nil
+		}
+		if err := r.ctx.Err(); err != nil {
+			return nil, err
+		}
+		f, ok := <-r.order
+		if !ok {
+			return nil, io.EOF
+		}
+		<-f.done
+		if f.err != nil {
+			return nil, f.err
+		}
+		r.cur, r.rest = f, f.raw
+	}
+	p := r.rest[:min(int64(len(r.rest)), n)]
+	r.rest = r.rest[len(p):]
+	r.at += int64(len(p))
+	return p, nil
+}
+
+// Read copies from the stream: the headers, which are small.
+func (r *frameReader) Read(p []byte) (int, error) {
+	b, err := r.take(int64(len(p)))
+	return copy(p, b), err
+}
+
+// Close ends the goroutines.
+func (r *frameReader) Close() {
+	r.cancel()
+	r.ended.Wait()
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/wemix/wemixvisor/cmd/internal/api"
+	"github.com/wemix/wemixvisor/probe"
+	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
+)
+
+// buildWatch makes what knows how the node is doing.
+func (p *parts) buildWatch() (err error) {
+	s := p.s
+	p.observer = newObserver()
+	p.prober = probe.New(probe.Config{
+		MaxHeadAge:        s.readyMaxHeadAge,
+		LiveMaxRPCSilence: s.liveMaxRPCSilence,
+		MinPeers:          s.readyMinPeers,
+		MaxLag:            uint64(s.readyMaxLag),
+		LoopBeat:          func() time.Time { return p.supervisor.Beat() },
+		Logger:            p.log("probe"),
+	})
+	p.prober.SetPhase("waiting for the volume")
+	p.follower, err = chain.NewFollower(chain.Config{
+		Address:    s.rpcAddress,
+		IPC:        filepath.Join(s.dataDir, "*.ipc"),
+		PeersEvery: s.healthCheckInterval,
+		Logger:     p.log("chain"),
+		OnFacts:    p.prober.SetFacts,
+		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
+		OnAlarm:    p.prober.SetAlarm,
+		StateFile:  filepath.Join(p.home.Dir(), "head.json"),
+	})
+	if err != nil {
+		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
+	}
+	p.sampler = probe.NewSampler(probe.SamplerConfig{
+		Interval: s.metricsInterval,
+		Paths:    []string{s.dataDir, s.dataBackupDir},
+		PID:      func() int { return p.supervisor.Status().Pid },
+		OnSample: p.prober.SetResources,
+		Logger:   p.log("probe"),
+	})
+	return nil
+}
+
+// buildAlerts makes what judges all that, and who is told.
+func (p *parts) buildAlerts() (err error) {
+	if p.notifier, err = newNotifier(p.s, p.s.alertURLs, p.log("alert")); err != nil {
+		return err
+	}
+	p.board = alert.NewBoard(alert.BoardConfig{
+		OnAlert: func(a alert.Alert) {
+			p.hub.Publish(api.TopicAlert, a)
+			p.notifier.Offer(a)
+		},
+		Rules:  p.happened.rules(p.s, p.supervisor.Tail()),
+		Scene:  func() alert.Scene { return alert.SceneOf(p.prober, time.Now()) },
+		Logger: p.log("alert"),
+	})
+	return nil
+}
+
+// judge runs the rules until no more can come of them.
+func (p *parts) judge(ctx context.Context) error {
+	defer close(p.judged)
+	return p.board.Run(ctx, p.down)
+}
