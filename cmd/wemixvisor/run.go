@@ -83,6 +83,8 @@ func ending(err error, last *supervisor.Ended) error {
 		status = last.Exit.Status()
 	}
 	switch {
+	case errors.Is(err, supervisor.ErrLeave): // the node stopped because we wanted it
+		return nil
 	case err == nil, errors.Is(err, supervisor.ErrEnded):
 	case errors.Is(err, supervisor.ErrCrashLoop):
 		return exit{err, max(status, exitFailed)}
