@@ -12,6 +12,7 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // observer names every metric and fills them from what actors publish. A
@@ -24,6 +25,8 @@ type observer struct {
 	board      *alert.Board
 	notifier   *alert.Notifier
 	version    string
+	plans      func() []upgrade.Entry
+	downtime   *histogram
 
 	set *metrics.Set // what is counted here, and not where it happens
 }
@@ -35,7 +38,10 @@ const (
 )
 
 func newObserver() *observer {
-	o := &observer{set: metrics.NewSet()}
+	o := &observer{set: metrics.NewSet(), downtime: newHistogram(downtimeBounds...)}
+	for _, kind := range []string{"", "success_", "failed_", "rolled_back_"} {
+		o.upgrades(kind)
+	}
 	o.exits(0)
 	o.restarts(reasonExit)
 	o.restarts(reasonOOM)
@@ -137,6 +143,8 @@ func (o *observer) families() []family {
 		}
 	}
 	e.gauge("check_healthy", "Whether the health check passes.", checks...)
+
+	e.addUpgrades(o)
 
 	var fired, firing []point
 	for _, t := range o.board.Tallies() {

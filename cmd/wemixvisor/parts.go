@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-kit/log"
 
+	"github.com/wemix/wemixvisor/backup"
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
@@ -42,6 +43,11 @@ type parts struct {
 	follower *chain.Follower
 	prober   *probe.Prober
 	sampler  *probe.Sampler
+
+	snapshots *backup.Snapshotter
+	repo      *backup.Repo
+	queue     *upgrade.Queue
+	upgrader  *upgrade.Upgrader
 
 	happened alarms
 	board    *alert.Board
@@ -101,6 +107,7 @@ func (p *parts) build(ctx context.Context) error {
 		return err
 	}
 	p.buildNode(ctx)
+	p.buildUpgrades()
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}

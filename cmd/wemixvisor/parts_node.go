@@ -30,9 +30,12 @@ func (p *parts) buildNode(ctx context.Context) {
 		RestartOnSuccess: s.onExitZero == "restart",
 		MaxRestarts:      s.maxRestarts,
 		RestartWindow:    s.restartWindow,
-		Stdout:           os.Stdout,
-		Stderr:           os.Stderr,
-		OnTransition:     p.transition,
+		Next: func(ctx context.Context, end *supervisor.Ended) *supervisor.Change {
+			return p.upgrader.Next(ctx, end)
+		},
+		Stdout:       os.Stdout,
+		Stderr:       os.Stderr,
+		OnTransition: p.transition,
 		OnEnded: func(e supervisor.Ended) {
 			p.observer.ended(e)
 			p.happened.ended(e)
@@ -98,7 +101,11 @@ func (p *parts) hold(ctx context.Context) error {
 		}
 		p.late <- p.probes
 	}
+	p.prober.SetPhase("recovering")
 	if err := p.home.Prepare(p.image); err != nil {
+		return err
+	}
+	if err := p.upgrader.Recover(ctx); err != nil {
 		return err
 	}
 	close(p.held)

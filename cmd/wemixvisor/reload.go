@@ -26,6 +26,7 @@ var reloadable = []string{
 	"alert-min-free",
 	"alert-min-peers",
 	"alert-remember",
+	"alert-upgrade-blocks",
 	"api-origins",
 	"live-max-rpc-silence",
 	"log-format",

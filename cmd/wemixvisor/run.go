@@ -21,7 +21,9 @@ import (
 //	signals ──> forwarder ──> node's process group
 //	                │ TERM, INT, QUIT end the group
 //	volume ──> supervisor ──> reaper ──> node
-//	                │ transitions             │ JSON-RPC
+//	   │            ^ changes                 │ JSON-RPC
+//	   └── queue ──> upgrader <── head ───────┤
+//	                │ transitions             │
 //	                v                         v
 //	   observer, prober <────────────── follower, sampler
 //	                │
@@ -55,6 +57,8 @@ func run(_ context.Context, s *settings, args []string) error {
 	var g group.Group
 	g.Add(actor(ctx, p.supervise))
 	g.Add(actor(ctx, p.follower.Run))
+	g.Add(actor(ctx, p.plans))
+	g.Add(actor(ctx, p.upgrades))
 	g.Add(actor(ctx, p.prober.Run))
 	g.Add(actor(ctx, p.sampler.Run))
 	// The last moments are worth an alert too, and an alert its delivery.
