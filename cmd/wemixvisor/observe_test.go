@@ -125,6 +125,7 @@ func TestJSONSaysWhatTheTextSays(t *testing.T) {
 	var decoded []struct {
 		Name, Type, Help string
 		Values           []struct {
+			Suffix string
 			Labels map[string]string
 			Value  float64
 		}
@@ -136,7 +137,7 @@ func TestJSONSaysWhatTheTextSays(t *testing.T) {
 	for _, f := range decoded {
 		have.WriteString("# HELP " + f.Name + " " + f.Help + "\n# TYPE " + f.Name + " " + f.Type + "\n")
 		for _, v := range f.Values {
-			have.WriteString(f.Name)
+			have.WriteString(f.Name + v.Suffix)
 			for name, value := range v.Labels {
 				have.WriteString(label(name, value))
 			}
