@@ -7,10 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wemix/wemixvisor/backup"
-	supervisor "github.com/wemix/wemixvisor/init"
 )
 
 func TestRestorePutsTheDataBackAndLeavesTheIdentity(t *testing.T) {
