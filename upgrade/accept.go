@@ -109,8 +109,7 @@ func (s *state) fits(f Filing) (verdict, string) {
 func (u *Upgrader) look() {
 	u.turn.Lock() // first: what is filed in a turn of its own is seen whole
 	defer u.turn.Unlock()
-	filings, _ := u.cfg.Queue.Look()
-	u.reconcile(filings)
+	u.reconcile(u.cfg.Queue.take())
 }
 
 // reconcile brings the journal up to what lies on the volume.

@@ -55,8 +55,7 @@ func (u *Upgrader) Schedule(p Plan, binary string, force bool) error {
 	if err := u.cfg.Home.File(p); err != nil {
 		return err
 	}
-	filings, _ = u.cfg.Queue.Look()
-	u.reconcile(filings)
+	u.reconcile(u.cfg.Queue.take())
 	u.wake()
 	return nil
 }

@@ -58,7 +58,7 @@ type Queue struct {
 
 	mu    sync.Mutex // over one look: the first start asks before Run does
 	known map[string]*read
-	last  string
+	taken string // what the upgrader has seen
 }
 
 // read is what was found in one file the last time it changed.
@@ -88,8 +88,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		filings, _ := q.Look()
-		if state := fingerprint(filings); state != q.last {
-			q.last = state
+		q.mu.Lock()
+		news := fingerprint(filings) != q.taken
+		q.mu.Unlock()
+		if news {
 			select {
 			case q.changed <- struct{}{}:
 			default: // they have not looked at the last one yet
@@ -112,6 +114,15 @@ func fingerprint(filings []Filing) string {
 		b.WriteString(f.Digest + " " + f.Filed.Format(time.RFC3339Nano) + " " + strings.Join(f.Files, " ") + "\n")
 	}
 	return b.String()
+}
+
+// take is Look for the one who acts on it: until then, what is new is told again.
+func (q *Queue) take() []Filing {
+	filings, _ := q.Look()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.taken = fingerprint(filings)
+	return filings
 }
 
 // Look returns the plans that lie on the volume now, equal ones as one, and

@@ -199,6 +199,7 @@ func TestQueueTellsOfChanges(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("nothing changed")
 		}
+		v.q.take()
 	}
 	if err := v.home.Withdraw("v2"); err != nil {
 		t.Fatal(err)
