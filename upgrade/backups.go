@@ -240,6 +240,8 @@ type job struct {
 	is     BackupJob
 	id     string
 	silent time.Time // until then progress is not told
+
+	stopping time.Time // when the node was asked to stop; zero: it was not
 }
 
 // tellEvery is how often somebody is told how far a job has come.
@@ -333,10 +335,8 @@ func (j *job) end(err error) {
 	}
 	j.b.now.Store(nil)
 	j.b.cfg.OnEvent(e)
-	if errors.Is(err, context.Canceled) {
-		return
-	}
-	if err != nil {
+	// Without a supervisor whoever asked is told, and there is nobody else.
+	if err != nil && j.b.cfg.Node != nil && !errors.Is(err, context.Canceled) {
 		level.Error(j.b.logger).Log("msg", "backup job failed", "job", j.is.Kind, "err", err)
 	}
 }

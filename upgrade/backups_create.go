@@ -122,28 +122,22 @@ func (b *Backups) snapshot(ctx context.Context, j *job, o backup.Origin, p backu
 		})
 		return snap, err
 	}
-	var stopped time.Time
 	err = b.whileDown(ctx, j, KindBackup, "", func(ctx context.Context) (err error) {
 		failpoint.At("backups.stopped")
 		j.stage(stageSnapshot)
 		o := b.seen(o)
 		o.Consistency, o.CleanShutdown = backup.Stopped, b.clean()
-		if b.cfg.Node != nil {
-			if last := b.cfg.Node.Status().Last; last != nil {
-				stopped = last.At
-			}
-		}
 		if !o.CleanShutdown {
 			level.Warn(b.logger).Log("msg", "node was not stopped cleanly; the backup says so, and may lack its newest blocks")
 		}
 		snap, err = b.cfg.Snapshots.Commit(ctx, reasonBackup, o)
 		return err
 	}, nil)
-	if b.cfg.Node != nil && !stopped.IsZero() {
-		if st := b.cfg.Node.Status(); st.Started.After(stopped) {
-			b.down.Store(int64(st.Started.Sub(stopped)))
+	if !j.stopping.IsZero() && err == nil {
+		if down := b.cfg.Node.Status().Started.Sub(j.stopping); down > 0 {
+			b.down.Store(int64(down))
 			level.Info(b.logger).Log("msg", "node is up again; its archive is made beside it", "snapshot", snap.ID,
-				"window", snap.Window.Round(time.Microsecond), "down", st.Started.Sub(stopped).Round(time.Millisecond))
+				"window", snap.Window.Round(time.Microsecond), "down", down.Round(time.Millisecond))
 		}
 	}
 	return snap, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
@@ -151,5 +152,6 @@ func (b *Backups) whileDown(ctx context.Context, j *job, kind, name string, appl
 			return fmt.Errorf("%s: the node may not be stopped now: %w", kind, err)
 		}
 	}
+	j.stopping = time.Now()
 	return b.cfg.Node.Change(ctx, supervisor.Change{Kind: kind, Name: name, Apply: apply, Revert: revert})
 }

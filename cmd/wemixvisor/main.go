@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/wemix/wemixvisor/backup"
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/reaper"
@@ -26,6 +27,7 @@ const (
 	exitUsage         = 2
 	exitNotRunning    = 3
 	exitBusy          = 4
+	exitCorrupt       = 5
 	exitNoSpace       = 6
 	exitNotExecutable = 126
 	exitNotFound      = 127
@@ -63,6 +65,7 @@ func commands() []command {
 		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
 		{"status", "[--json]", "tell what the node does and how it is", false, status},
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
+		{"backup", "create [--online] [--include-secrets] | list | verify [ID|--all] | restore ID|FOLDER [--to DIR] [--force] | prune [--dry-run]", "make and restore backups; each takes --json", false, backUp},
 		{"config", "show [--origin] | set KEY VALUE | validate [FILE] | template NAME | reload", "show, change and check the settings", false, configure},
 		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
@@ -133,7 +136,14 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, api.ErrNotRunning):
 		return exitNotRunning
-	case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrRunning), errors.Is(err, upgrade.ErrLocked):
+	case errors.Is(err, upgrade.ErrOtherBinary):
+		return exitUsage
+	case errors.Is(err, backup.ErrCorrupt), errors.Is(err, backup.ErrFormat):
+		return exitCorrupt
+	case errors.Is(err, backup.ErrNoSpace):
+		return exitNoSpace
+	case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrRunning), errors.Is(err, upgrade.ErrLocked),
+		errors.Is(err, backup.ErrBusy), errors.Is(err, backup.ErrInUse):
 		return exitBusy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitNoSpace

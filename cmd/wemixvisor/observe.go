@@ -12,6 +12,7 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // observer names every metric and fills them from what actors publish. A
@@ -23,6 +24,7 @@ type observer struct {
 	forwarder  *supervisor.Forwarder
 	board      *alert.Board
 	notifier   *alert.Notifier
+	backups    *upgrade.Backups
 	version    string
 
 	set *metrics.Set // what is counted here, and not where it happens
@@ -151,6 +153,8 @@ func (o *observer) families() []family {
 		point{labels: label("result", "sent"), value: float64(told.Sent)},
 		point{labels: label("result", "failed"), value: float64(told.Failed)},
 		point{labels: label("result", "dropped"), value: float64(told.Dropped)})
+
+	e.backup(o.backups.Figures())
 
 	e.counter("reaped_total", "Orphans collected.", point{value: float64(o.reaper.Reaped())})
 	var signals []point

@@ -17,6 +17,7 @@ import (
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // observed returns an observer of a node that was pushed everything there is.
@@ -35,6 +36,7 @@ func observed() *observer {
 	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Running, Pid: 42, Started: now} }
 	o.prober, o.reaper, o.forwarder, o.version = p, reaper.New(), &supervisor.Forwarder{}, "v1"
 	o.board = alert.NewBoard(alert.BoardConfig{Rules: (&alarms{}).rules(&settings{}, nil)})
+	o.backups = upgrade.NewBackups(upgrade.BackupsConfig{})
 	o.notifier, _ = alert.NewNotifier(alert.NotifierConfig{})
 	o.ended(supervisor.Ended{Exit: reaper.Exit{Signal: syscall.SIGKILL}, OOM: true})
 	return o
@@ -68,6 +70,7 @@ func TestMetricsAreAllThere(t *testing.T) {
 		`reaped_total 0`, `signals_forwarded_total{signal="USR1"} 0`, `disk_free_bytes{path="/a \"strange\\path"} 1`,
 		`disk_size_bytes{path="/b"} 4`, `check_healthy{check="sync"} 1`, `alerts_total{alert="node_down"} 0`,
 		`alerts_total{alert="unclean_shutdown"} 0`, `alert_firing{alert="disk_low"} 0`,
+		`backup_failures_total 0`, `snapshots 0`,
 		`notifications_total{result="sent"} 0`, `notifications_total{result="failed"} 0`, `notifications_total{result="dropped"} 0`,
 	} {
 		if !strings.Contains(text.String(), "\nwemixvisor_"+want) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log"
 
@@ -28,6 +29,7 @@ type parts struct {
 	own    *ownLog
 	logger log.Logger
 	quit   func() // ends the group
+	began  time.Time
 
 	home    upgrade.Home
 	image   string // the bundled node binary; empty: there is none
@@ -46,6 +48,8 @@ type parts struct {
 	happened alarms
 	board    *alert.Board
 	notifier *alert.Notifier
+
+	backupParts
 
 	live   *reloader
 	hub    *api.Hub
@@ -101,6 +105,7 @@ func (p *parts) build(ctx context.Context) error {
 		return err
 	}
 	p.buildNode(ctx)
+	p.buildBackups()
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}

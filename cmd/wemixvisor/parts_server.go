@@ -17,7 +17,7 @@ import (
 func (p *parts) buildServer() {
 	seen := p.observer
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = p.supervisor.Status, p.prober, p.reaper, p.forwarder, version
-	seen.board, seen.notifier = p.board, p.notifier
+	seen.board, seen.notifier, seen.backups = p.board, p.notifier, p.backups
 
 	p.late = make(chan net.Listener, 1)
 	if p.probes != nil {
@@ -41,6 +41,7 @@ func (p *parts) buildServer() {
 		Quit:     p.quit,
 		Logger:   p.log("api"),
 		Status:   p.status,
+		Backups:  p.backups,
 	})
 }
 
@@ -49,6 +50,7 @@ func (p *parts) status() api.Status {
 	return api.StatusOf(api.Sources{
 		Supervisor: p.supervisor.Status(), Facts: p.follower.Facts(), Health: p.prober.Health(),
 		Alerts: p.board.Alerts(), Network: p.live.now.Load().network, Upgrade: p.home.Current(),
+		Backup: api.BackupStateOf(p.backups.Figures(), p.backups.Job()),
 	}, time.Now())
 }
 

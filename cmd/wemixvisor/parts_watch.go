@@ -58,11 +58,16 @@ func (p *parts) buildAlerts() (err error) {
 			p.hub.Publish(api.TopicAlert, a)
 			p.notifier.Offer(a)
 		},
-		Rules:  p.happened.rules(p.s, p.supervisor.Tail()),
+		Rules:  p.rules(p.s),
 		Scene:  func() alert.Scene { return alert.SceneOf(p.prober, time.Now()) },
 		Logger: p.log("alert"),
 	})
 	return nil
+}
+
+// rules lists every alert there is.
+func (p *parts) rules(s *settings) []alert.Rule {
+	return append(p.happened.rules(s, p.supervisor.Tail()), backupRules(s, p.backups, p.began)...)
 }
 
 // judge runs the rules until no more can come of them.

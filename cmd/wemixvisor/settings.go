@@ -24,6 +24,7 @@ type settings struct {
 	probeSettings
 	alertSettings
 	apiSettings
+	backupSettings
 	logSettings
 
 	args     []string         // what they were read from, for the next reading
@@ -43,6 +44,7 @@ func (r *reader) define(s *settings) {
 	s.probeSettings.define(r)
 	s.alertSettings.define(r)
 	s.apiSettings.define(r)
+	s.backupSettings.define(r)
 	s.logSettings.define(r)
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // Refusal is the body of every answer that is not a success.
@@ -32,6 +34,17 @@ var sentinels = []fault{
 	{http.StatusConflict, "closed", supervisor.ErrClosed},
 	{http.StatusNotImplemented, "no_channel", ErrNoChannel},
 	{http.StatusUnprocessableEntity, "invalid", ErrInvalid},
+	{http.StatusConflict, "backup_busy", backup.ErrBusy},
+	{http.StatusConflict, "in_use", backup.ErrInUse},
+	{http.StatusConflict, "unfinished", backup.ErrUnfinished},
+	{http.StatusConflict, "identity", backup.ErrIdentity},
+	{http.StatusNotFound, "no_backup", backup.ErrNotFound},
+	{http.StatusUnprocessableEntity, "corrupt", backup.ErrCorrupt},
+	{http.StatusUnprocessableEntity, "format", backup.ErrFormat},
+	{http.StatusUnprocessableEntity, "partial", backup.ErrPartial},
+	{http.StatusUnprocessableEntity, "other_binary", upgrade.ErrOtherBinary},
+	{http.StatusUnprocessableEntity, "custody", upgrade.ErrCustody},
+	{http.StatusInternalServerError, "no_space", backup.ErrNoSpace},
 }
 
 // ErrInvalid says that a request was understood and that what it asks for makes

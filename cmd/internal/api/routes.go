@@ -1,6 +1,9 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // base is where all routes lie.
 const base = "/api/v1/"
@@ -12,7 +15,7 @@ const (
 
 // routes is the table. Everything that can be asked or done stands here.
 func (s *Server) routes() []Route {
-	return []Route{
+	return slices.Concat([]Route{
 		{get, "status", "what the node does and how it is", nil, tells(s.status)},
 		{get, "health", "the health checks", nil, tells(s.health)},
 		{get, "version", "the version of wemixvisor", nil, tells(s.version)},
@@ -36,5 +39,5 @@ func (s *Server) routes() []Route {
 		{post, "node/restart", "restarts the node", nil, does(http.StatusOK, s.restart)},
 		{post, "alerts/test", "sends a test alert, and says what became of it on each channel", nil, does(http.StatusOK, s.testAlert)},
 		{post, "config/reload", "reads the settings again, and says what changed and what needs a restart", nil, does(http.StatusOK, s.reload)},
-	}
+	}, s.backupRoutes())
 }

@@ -26,6 +26,7 @@ type Status struct {
 	Reason       string        `json:"reason"`
 	Change       *Change       `json:"change"`
 	LastExit     *Exit         `json:"last_exit"`
+	Backup       BackupState   `json:"backup"`
 	Health       probe.Health  `json:"health"`
 	Alerts       []alert.Alert `json:"alerts"`
 }
@@ -65,6 +66,7 @@ type Sources struct {
 	Alerts     []alert.Alert
 	Network    string
 	Upgrade    string
+	Backup     BackupState
 }
 
 // StatusOf shapes the sources at now.
@@ -81,6 +83,7 @@ func StatusOf(src Sources, now time.Time) Status {
 		Upgrade:      src.Upgrade,
 		Args:         append([]string{}, sup.Args...),
 		Reason:       sup.Reason,
+		Backup:       src.Backup,
 		Health:       src.Health,
 		Alerts:       append([]alert.Alert{}, src.Alerts...),
 		Node: Node{
