@@ -127,7 +127,7 @@ func (b *Backups) snapshot(ctx context.Context, j *job, o backup.Origin, p backu
 		j.stage(stageSnapshot)
 		o := b.seen(o)
 		o.Consistency, o.CleanShutdown = backup.Stopped, b.clean()
-		if !o.CleanShutdown {
+		if !o.CleanShutdown && b.cfg.Node != nil {
 			level.Warn(b.logger).Log("msg", "node was not stopped cleanly; the backup says so, and may lack its newest blocks")
 		}
 		snap, err = b.cfg.Snapshots.Commit(ctx, reasonBackup, o)

@@ -11,6 +11,7 @@ import (
 	"github.com/go-kit/log/level"
 
 	"github.com/wemix/wemixvisor/cmd/internal/api"
+	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
@@ -76,7 +77,10 @@ func follow(ctx context.Context, client *api.Client, kind string, p *progress, o
 func alone(s *settings, p *progress) backupParts {
 	home := upgrade.Home{Root: s.home, Name: s.name}
 	logger := level.NewFilter(newCommandLog(), level.AllowWarn())
+	known, _ := chain.Remembered(headFile(home)) // else nothing is known
 	return newBackupParts(s, home, logger, func(c *upgrade.BackupsConfig) {
+		c.Facts = func() upgrade.Facts { return backupFacts(known) }
+		c.Version = func() string { return known.Version }
 		if p != nil {
 			c.OnEvent = func(e upgrade.BackupEvent) {
 				if !e.Over {

@@ -14,6 +14,7 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
@@ -30,7 +31,7 @@ func (p *parts) buildBackups() {
 	p.backupParts = newBackupParts(p.s, p.home, p.log("backup"), func(c *upgrade.BackupsConfig) {
 		c.Node = p.supervisor
 		c.Policy = func() upgrade.BackupPolicy { return p.live.now.Load().policyOfBackups() }
-		c.Facts = p.backupFacts
+		c.Facts = func() upgrade.Facts { return backupFacts(p.follower.Facts()) }
 		c.Version = func() string { return p.follower.Facts().Version }
 		c.OnEvent = func(e upgrade.BackupEvent) { p.hub.Publish(api.TopicBackup, e) }
 	}, func() bool { return node().Pid != 0 }, func() []string { return ancients(node().Args, nodeEnv(os.Environ())) })
@@ -82,8 +83,8 @@ func (p *parts) next(_ context.Context, end *supervisor.Ended) *supervisor.Chang
 	return p.backups.First(end)
 }
 
-func (p *parts) backupFacts() upgrade.Facts {
-	f := p.follower.Facts()
+// backupFacts is what a backup tells of the chain.
+func backupFacts(f chain.Facts) upgrade.Facts {
 	return upgrade.Facts{Known: f.Head.Known(), Height: f.Head.Number, Hash: f.Head.Hash, ChainID: f.ChainID, Genesis: f.Genesis}
 }
 
