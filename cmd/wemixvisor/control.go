@@ -84,7 +84,7 @@ func status(ctx context.Context, s *settings, args []string) error {
 		line("pending", "%s at %d, %s %s", u.Name, u.Height, u.Stage, u.Reason)
 	}
 	if d := st.Download; d != nil {
-		line("download", "%s: %s", d.Name, progress(d.Done, d.Total, d.Rate))
+		line("download", "%s: %s of %s", d.Name, size(d.Done), size(d.Total))
 	}
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)

@@ -24,6 +24,7 @@ type observer struct {
 	forwarder  *supervisor.Forwarder
 	board      *alert.Board
 	notifier   *alert.Notifier
+	backups    *upgrade.Backups
 	version    string
 	plans      func() []upgrade.Entry
 	downtime   *histogram
@@ -159,6 +160,8 @@ func (o *observer) families() []family {
 		point{labels: label("result", "sent"), value: float64(told.Sent)},
 		point{labels: label("result", "failed"), value: float64(told.Failed)},
 		point{labels: label("result", "dropped"), value: float64(told.Dropped)})
+
+	e.backup(o.backups.Figures())
 
 	e.counter("reaped_total", "Orphans collected.", point{value: float64(o.reaper.Reaped())})
 	var signals []point

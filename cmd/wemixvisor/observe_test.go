@@ -36,6 +36,7 @@ func observed() *observer {
 	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Running, Pid: 42, Started: now} }
 	o.prober, o.reaper, o.forwarder, o.version = p, reaper.New(), &supervisor.Forwarder{}, "v1"
 	o.board = alert.NewBoard(alert.BoardConfig{Rules: (&alarms{}).rules(&settings{}, nil)})
+	o.backups = upgrade.NewBackups(upgrade.BackupsConfig{})
 	o.notifier, _ = alert.NewNotifier(alert.NotifierConfig{})
 	o.plans = func() []upgrade.Entry {
 		return []upgrade.Entry{
@@ -85,7 +86,9 @@ func TestMetricsAreAllThere(t *testing.T) {
 		`upgrades_pending 2`, `upgrade_plan_height 100`, `upgrade_plan_ready 1`,
 		`upgrade_downtime_seconds_bucket{le="0.05"} 0`, `upgrade_downtime_seconds_bucket{le="0.1"} 1`,
 		`upgrade_downtime_seconds_bucket{le="+Inf"} 2`, `upgrade_downtime_seconds_sum 1000.07`, `upgrade_downtime_seconds_count 2`,
-		`alerts_total{alert="upgrade_late"} 0`, `notifications_total{result="sent"} 0`, `notifications_total{result="failed"} 0`, `notifications_total{result="dropped"} 0`,
+		`alerts_total{alert="upgrade_late"} 0`,
+		`backup_failures_total 0`, `snapshots 0`,
+		`notifications_total{result="sent"} 0`, `notifications_total{result="failed"} 0`, `notifications_total{result="dropped"} 0`,
 	} {
 		if !strings.Contains(text.String(), "\nwemixvisor_"+want) {
 			t.Errorf("want %s", want)

@@ -7,10 +7,10 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log"
 
-	"github.com/wemix/wemixvisor/backup"
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
@@ -29,6 +29,7 @@ type parts struct {
 	own    *ownLog
 	logger log.Logger
 	quit   func() // ends the group
+	began  time.Time
 
 	home    upgrade.Home
 	image   string // the bundled node binary; empty: there is none
@@ -44,14 +45,14 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
-	snapshots *backup.Snapshotter
-	repo      *backup.Repo
 	queue     *upgrade.Queue
 	upgrader  *upgrade.Upgrader
 
 	happened alarms
 	board    *alert.Board
 	notifier *alert.Notifier
+
+	backupParts
 
 	live   *reloader
 	hub    *api.Hub
@@ -63,6 +64,7 @@ type parts struct {
 	public net.Listener      // its listener; nil: not open yet
 
 	held   chan struct{} // closes when the volume is ours
+	whole  chan struct{} // closes when no upgrade is half done
 	judged chan struct{} // closes when no alert can come any more
 	down   chan struct{} // closes when the node is down for good
 }
@@ -102,11 +104,12 @@ func (p *parts) examine() error {
 
 // build makes every part. It starts none.
 func (p *parts) build(ctx context.Context) error {
-	p.held, p.judged, p.down = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	p.held, p.whole, p.judged, p.down = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	if err := p.buildWatch(); err != nil {
 		return err
 	}
 	p.buildNode(ctx)
+	p.buildBackups()
 	p.buildUpgrades()
 	if err := p.buildAlerts(); err != nil {
 		return err

@@ -22,7 +22,8 @@ func (p *parts) buildNode(ctx context.Context) {
 	config := supervisor.Config{
 		Reaper:           p.reaper,
 		Logger:           p.log("init"),
-		Program:          p.home.Program,
+		Program:          p.program,
+		Next:             p.next,
 		Args:             p.args,
 		Env:              nodeEnv(os.Environ()),
 		Grace:            s.shutdownGrace,
@@ -30,12 +31,9 @@ func (p *parts) buildNode(ctx context.Context) {
 		RestartOnSuccess: s.onExitZero == "restart",
 		MaxRestarts:      s.maxRestarts,
 		RestartWindow:    s.restartWindow,
-		Next: func(ctx context.Context, end *supervisor.Ended) *supervisor.Change {
-			return p.upgrader.Next(ctx, end)
-		},
-		Stdout:       os.Stdout,
-		Stderr:       os.Stderr,
-		OnTransition: p.transition,
+		Stdout:           os.Stdout,
+		Stderr:           os.Stderr,
+		OnTransition:     p.transition,
 		OnEnded: func(e supervisor.Ended) {
 			p.observer.ended(e)
 			p.happened.ended(e)
@@ -58,7 +56,7 @@ func (p *parts) buildNode(ctx context.Context) {
 		p.own.set(s)
 		p.prober.SetLimits(s.limits())
 		p.supervisor.SetPolicy(s.policy())
-		p.board.SetRules(p.happened.rules(s, p.supervisor.Tail()))
+		p.board.SetRules(p.rules(s))
 	}
 	p.forwarder = &supervisor.Forwarder{
 		Signals: signals.C,
@@ -101,11 +99,11 @@ func (p *parts) hold(ctx context.Context) error {
 		}
 		p.late <- p.probes
 	}
-	p.prober.SetPhase("recovering")
 	if err := p.home.Prepare(p.image); err != nil {
 		return err
 	}
-	if err := p.upgrader.Recover(ctx); err != nil {
+	p.recoverData(ctx)
+	if err := p.recoverPlans(ctx); err != nil {
 		return err
 	}
 	close(p.held)

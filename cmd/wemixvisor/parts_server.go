@@ -17,7 +17,7 @@ import (
 func (p *parts) buildServer() {
 	seen := p.observer
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = p.supervisor.Status, p.prober, p.reaper, p.forwarder, version
-	seen.board, seen.notifier, seen.plans = p.board, p.notifier, p.upgrader.List
+	seen.board, seen.notifier, seen.backups, seen.plans = p.board, p.notifier, p.backups, p.upgrader.List
 
 	p.late = make(chan net.Listener, 1)
 	if p.probes != nil {
@@ -43,6 +43,7 @@ func (p *parts) buildServer() {
 		Quit:     p.quit,
 		Logger:   p.log("api"),
 		Status:   p.status,
+		Backups:  p.backups,
 	})
 }
 
@@ -52,6 +53,7 @@ func (p *parts) status() api.Status {
 		Supervisor: p.supervisor.Status(), Facts: p.follower.Facts(), Health: p.prober.Health(),
 		Alerts: p.board.Alerts(), Network: p.live.now.Load().network, Upgrade: p.home.Current(),
 		Plans: p.upgrader.List(), Download: p.upgrader.Downloading(),
+		Backup: api.BackupStateOf(p.backups.Figures(), p.backups.Job()),
 	}, time.Now())
 }
 

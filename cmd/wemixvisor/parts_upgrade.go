@@ -5,19 +5,14 @@ import (
 	"errors"
 	"os"
 
-	"github.com/wemix/wemixvisor/backup"
 	"github.com/wemix/wemixvisor/cmd/internal/api"
+	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // buildUpgrades makes what replaces the node's binary.
 func (p *parts) buildUpgrades() {
 	s := p.s
-	p.snapshots = backup.NewSnapshotter(backup.SnapshotterConfig{Tree: p.tree()})
-	p.repo = backup.NewRepo(backup.RepoConfig{
-		Dir: s.dataBackupDir, Program: version,
-		NodeRuns: func() bool { return p.supervisor.Status().Pid != 0 },
-	})
 	p.queue = upgrade.NewQueue(upgrade.QueueConfig{
 		Home: p.home, Data: s.dataDir, Interval: s.pollInterval, Logger: p.log("upgrade"),
 		OnProblem: p.happened.badPlan,
@@ -25,7 +20,8 @@ func (p *parts) buildUpgrades() {
 	c := upgradeConfig(s, p.home)
 	c.Bundled, c.Reaper, c.Node, c.Queue, c.Snapshots = p.image, p.reaper, p.supervisor, p.queue, p.snapshots
 	c.Logger = p.log("upgrade")
-	c.Facts, c.Forks, c.Archive = p.facts, p.forks, p.archive
+	c.Facts = func() upgrade.Facts { return factsOf(p.follower.Facts()) }
+	c.Forks, c.Archive = p.forks, p.backups.Archive
 	c.WaitHeight = func(ctx context.Context, height uint64) error {
 		_, err := p.follower.WaitHeight(ctx, height)
 		return err
@@ -49,18 +45,12 @@ func upgradeConfig(s *settings, home upgrade.Home) upgrade.Config {
 		ConfirmTimeout: s.confirmTimeout, ConfirmTime: s.confirmTime, ConfirmBlocks: uint64(s.confirmBlocks), MaxLag: uint64(s.alertMaxLag),
 		CustomPreupgrade: s.customPreupgrade, PreupgradeSubcommand: s.preupgradeSubcommand,
 		PreupgradeMaxRetries: s.preupgradeMaxRetries, PreupgradeTimeout: s.preupgradeTimeout,
-		AllowDownload: s.allowDownload, AllowNoChecksum: s.skipChecksum, SnapshotKeep: s.snapshotKeep,
+		AllowDownload: s.allowDownload, AllowNoChecksum: s.skipChecksum, SnapshotKeep: s.snapshotKeep, Floor: s.backupMinFree, RequireArchive: s.backupRequireArchive,
 	}
 }
 
-// tree is the node's data without what is ours.
-func (p *parts) tree() backup.Tree {
-	return backup.Tree{Root: p.s.dataDir, Own: []string{p.home.Dir(), p.s.dataBackupDir}}
-}
-
-// facts is what upgrades need to know of the chain.
-func (p *parts) facts() upgrade.Facts {
-	f := p.follower.Facts()
+// factsOf is what upgrades and backups need to know of the chain.
+func factsOf(f chain.Facts) upgrade.Facts {
 	return upgrade.Facts{
 		Started: f.Started, FirstAnswer: f.FirstAnswer, LastAnswer: f.LastAnswer,
 		Height: f.Head.Number, Hash: f.Head.Hash, Time: f.Head.Time, Seen: f.Head.Seen,
@@ -84,21 +74,39 @@ func (p *parts) forks(context.Context) ([]upgrade.Fork, error) {
 	return forks, nil
 }
 
-// archive makes an archive of the data before an upgrade.
-func (p *parts) archive(ctx context.Context, snap backup.Snapshot) (string, error) {
-	info, err := p.repo.Create(ctx, backup.Source{
-		Tree: backup.Tree{Root: snap.Root}, Live: p.s.dataDir,
-	}, backup.CreateOptions{Reason: "upgrade", Upgrade: snap.Origin.Upgrade, Origin: snap.Origin, AllowPartial: snap.Partial != ""})
-	return info.ID, err
+// recoverPlans finishes or undoes what an earlier supervisor was in the middle
+// of, once. Where the data itself is half done, and the node must not start, that
+// waits until it is whole.
+func (p *parts) recoverPlans(ctx context.Context) error {
+	select {
+	case <-p.whole:
+		return nil
+	default:
+	}
+	if p.backups.Holding() != nil {
+		return nil
+	}
+	p.prober.SetPhase("recovering upgrades")
+	defer p.prober.SetPhase("")
+	if err := p.upgrader.Recover(ctx); err != nil {
+		return err
+	}
+	close(p.whole)
+	return nil
 }
 
-// upgrades applies plans once the volume is ours. Without the supervisor's Run
-// there would be nobody to wait for.
+// upgrades applies plans once the volume is ours and whole. Without the
+// supervisor's Run there would be nobody to wait for.
 func (p *parts) upgrades(ctx context.Context) error {
 	if !p.wait(ctx) {
 		return nil
 	}
-	return p.upgrader.Run(ctx)
+	select {
+	case <-p.whole:
+		return p.upgrader.Run(ctx)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // plans looks for plans once what lay there before has been recovered.

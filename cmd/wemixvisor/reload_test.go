@@ -112,6 +112,7 @@ func TestEveryReloadableSettingTakesEffect(t *testing.T) {
 }
 
 func everyReloadable(t *testing.T) {
+	t.Run("backups", reloadBackups)
 	t.Run("log, label, origins", func(t *testing.T) {
 		prove("log-level", "log-format", "network", "api-origins")
 		t.Parallel()

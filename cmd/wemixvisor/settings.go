@@ -23,6 +23,7 @@ type settings struct {
 	alertSettings
 	apiSettings
 	upgradeSettings
+	backupSettings
 	logSettings
 
 	args     []string         // what they were read from, for the next reading
@@ -43,6 +44,7 @@ func (r *reader) define(s *settings) {
 	s.alertSettings.define(r)
 	s.apiSettings.define(r)
 	s.upgradeSettings.define(r)
+	s.backupSettings.define(r)
 	s.logSettings.define(r)
 }
 

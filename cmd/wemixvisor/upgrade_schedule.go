@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -70,12 +71,12 @@ func schedule(ctx context.Context, s *settings, args []string) error {
 // that has none.
 func order(ctx context.Context, s *settings, o api.Order) (e upgrade.Entry, err error) {
 	client := api.NewClient(s.controlSocket)
-	over := follow(func(ctx context.Context) (done, total int64, rate float64, ok bool) {
+	over := watch(func(ctx context.Context) *upgrade.Download {
 		var st api.Status
 		if client.Get(ctx, "status", &st) != nil || st.Download == nil || st.Download.Name != o.Name {
-			return 0, 0, 0, false
+			return nil
 		}
-		return st.Download.Done, st.Download.Total, st.Download.Rate, true
+		return st.Download
 	})
 	err = client.Post(ctx, "upgrades", o, &e)
 	over()
@@ -94,14 +95,29 @@ func order(ctx context.Context, s *settings, o api.Order) (e upgrade.Entry, err 
 		if err := u.Schedule(p, o.Binary, o.Force); err != nil {
 			return err
 		}
-		defer follow(func(context.Context) (done, total int64, rate float64, ok bool) {
-			if d := u.Downloading(); d != nil {
-				return d.Done, d.Total, d.Rate, true
-			}
-			return 0, 0, 0, false
-		})()
+		defer watch(func(context.Context) *upgrade.Download { return u.Downloading() })()
 		e, err = u.Prepare(ctx, o.Name)
 		return err
+	})
+}
+
+// watch shows how far a download has come, until the returned function is called.
+func watch(ask func(context.Context) *upgrade.Download) (over func()) {
+	p := newProgress(os.Stderr)
+	return background(func(ctx context.Context) error {
+		defer p.end()
+		tick := time.NewTicker(followEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+			}
+			if d := ask(ctx); d != nil {
+				p.show("downloading "+d.Name, d.Done, d.Total)
+			}
+		}
 	})
 }
 

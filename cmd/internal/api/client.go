@@ -52,11 +52,6 @@ func (c *Client) Post(ctx context.Context, route string, body, to any) error {
 	return c.call(ctx, http.MethodPost, route, bytes.NewReader(text), to)
 }
 
-// Delete removes what route names, and reads the answer into to.
-func (c *Client) Delete(ctx context.Context, route string, to any) error {
-	return c.call(ctx, http.MethodDelete, route, nil, to)
-}
-
 // Logs copies the last n lines of the node's output to w, and all that follow;
 // with n < 0 all that memory holds.
 func (c *Client) Logs(ctx context.Context, w io.Writer, n int, follow bool) error {

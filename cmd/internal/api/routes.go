@@ -1,6 +1,9 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // base is where all routes lie.
 const base = "/api/v1/"
@@ -13,7 +16,7 @@ const (
 
 // routes is the table. Everything that can be asked or done stands here.
 func (s *Server) routes() []Route {
-	return []Route{
+	return slices.Concat([]Route{
 		{get, "status", "what the node does and how it is", nil, tells(s.status)},
 		{get, "health", "the health checks", nil, tells(s.health)},
 		{get, "version", "the version of wemixvisor", nil, tells(s.version)},
@@ -49,5 +52,5 @@ func (s *Server) routes() []Route {
 		{del, "plans/{name}", "removes a batch plan; what of it is pending is cancelled", nil, does(http.StatusOK, s.removePlan)},
 		{post, "alerts/test", "sends a test alert, and says what became of it on each channel", nil, does(http.StatusOK, s.testAlert)},
 		{post, "config/reload", "reads the settings again, and says what changed and what needs a restart", nil, does(http.StatusOK, s.reload)},
-	}
+	}, s.backupRoutes())
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Reload     func() (Reloaded, error)
 	Upgrades   *upgrade.Upgrader
 	Home       upgrade.Home
+	Backups    *upgrade.Backups // nil: there are none
 	Hub        *Hub
 	LogFile    string // where the node's output is kept too; empty: nowhere
 	Version    Version

@@ -28,6 +28,7 @@ type Status struct {
 	Change       *Change           `json:"change"`
 	Pending      []Pending         `json:"pending"`
 	Download     *upgrade.Download `json:"download"`
+	Backup       BackupState       `json:"backup"`
 	LastExit     *Exit             `json:"last_exit"`
 	Health       probe.Health      `json:"health"`
 	Alerts       []alert.Alert     `json:"alerts"`
@@ -80,6 +81,7 @@ type Sources struct {
 	Upgrade    string
 	Plans      []upgrade.Entry
 	Download   *upgrade.Download
+	Backup     BackupState
 }
 
 // StatusOf shapes the sources at now.
@@ -96,6 +98,7 @@ func StatusOf(src Sources, now time.Time) Status {
 		Upgrade:      src.Upgrade,
 		Args:         append([]string{}, sup.Args...),
 		Reason:       sup.Reason,
+		Backup:       src.Backup,
 		Health:       src.Health,
 		Alerts:       append([]alert.Alert{}, src.Alerts...),
 		Pending:      []Pending{},
