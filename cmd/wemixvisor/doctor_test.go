@@ -211,6 +211,9 @@ func mount(t *testing.T, dir, options string, flags uintptr) string {
 
 func write(t *testing.T, file, text string, at time.Time) {
 	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
