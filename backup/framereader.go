@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sys/unix"
 )
 
 // frameReader reads the stream that a frameWriter wrote: one goroutine reads the
@@ -75,6 +73,8 @@ func (f *frame) undo(dec *zstd.Decoder) {
 func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Hash) {
 	defer close(r.order)
 	defer close(r.jobs)
+	reader := newDirectReader(file, size)
+	defer reader.set(false) // what reads on may want any number of bytes
 	at := int64(0)
 	for i, n := range sizes {
 		var f *frame
@@ -83,16 +83,12 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 		case <-r.ctx.Done():
 			return
 		}
-		if cap(f.packed) < int(n) {
-			f.packed = make([]byte, 0, frameSize+frameSize/8)
+		if f.disk == nil {
+			f.disk = make([]byte, blocks(frameSize+frameSize/8)+directAlign)
 		}
-		f.packed = f.packed[:n]
 		f.want = min(frameSize, size-int64(i)*frameSize)
 		f.done = make(chan struct{})
-		_, f.err = io.ReadFull(io.NewSectionReader(file, at, int64(n)), f.packed)
-		if errors.Is(f.err, io.EOF) || errors.Is(f.err, io.ErrUnexpectedEOF) {
-			f.err = fmt.Errorf("%w: %s is cut", ErrCorrupt, dataFile)
-		}
+		f.packed, f.err = reader.piece(f.disk, at, int(n))
 		failed := f.err != nil
 		r.order <- f // holds all frames there are
 		r.jobs <- f  // from here on f.err is the worker's
@@ -100,7 +96,6 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 			return
 		}
 		sum.Write(f.packed)
-		_ = unix.Fadvise(int(file.Fd()), at, int64(n), unix.FADV_DONTNEED)
 		at += int64(n)
 	}
 }
