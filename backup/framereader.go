@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -34,8 +35,9 @@ func newFrameReader(ctx context.Context, file *os.File, sizes []int32, size int6
 		ctx: ctx, cancel: cancel,
 		free: make(chan *frame, workers+2), jobs: make(chan *frame, workers+2), order: make(chan *frame, workers+2),
 	}
-	for range workers + 2 {
-		r.free <- &frame{raw: make([]byte, 0, frameSize)}
+	workers = min(workers, len(sizes))
+	for range min(workers+2, len(sizes)) {
+		r.free <- &frame{raw: make([]byte, 0, min(frameSize, size))}
 	}
 	for range workers {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize), zstd.WithDecodeAllCapLimit(true))
@@ -84,7 +86,7 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 			return
 		}
 		if f.disk == nil {
-			f.disk = make([]byte, blocks(frameSize+frameSize/8)+directAlign)
+			f.disk = make([]byte, blocks(int(slices.Max(sizes)))+directAlign)
 		}
 		f.want = min(frameSize, size-int64(i)*frameSize)
 		f.done = make(chan struct{})

@@ -351,7 +351,7 @@ func TestUndoKilledAtEveryStep(t *testing.T) {
 func TestKilledAtRandom(t *testing.T) {
 	t.Parallel()
 	rounds := 12
-	if os.Getenv("WEMIXVISOR_LONG") != "" {
+	if long() {
 		rounds = 200
 	}
 	next := herd(t)
