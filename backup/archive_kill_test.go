@@ -66,10 +66,10 @@ func sound(t *testing.T, root, dir, after string) {
 
 func TestAKilledRepositoryIsSound(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := quick(t)
 	write(t, filepath.Join(root, "geth/000001.sst"), string(chainData(1, 1<<20)))
 	write(t, filepath.Join(root, "geth/CURRENT"), "c")
-	good := filepath.Join(t.TempDir(), "backups")
+	good := filepath.Join(quick(t), "backups")
 	r := NewRepo(RepoConfig{Dir: good, Floor: noFloor})
 	for range 2 {
 		create(t, r, root, CreateOptions{})
@@ -77,7 +77,7 @@ func TestAKilledRepositoryIsSound(t *testing.T) {
 	for _, op := range []string{"archive-create", "archive-remove", "archive-prune"} {
 		t.Run(op, func(t *testing.T) {
 			fresh := func() string {
-				dir := filepath.Join(t.TempDir(), "backups")
+				dir := filepath.Join(quick(t), "backups")
 				if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
 					t.Fatal(err)
 				}
@@ -98,7 +98,7 @@ func TestAKilledRepositoryIsSound(t *testing.T) {
 	}
 	// A sweep that dies is swept up after, too.
 	for n := range 3 {
-		dir := filepath.Join(t.TempDir(), "backups")
+		dir := filepath.Join(quick(t), "backups")
 		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
 			t.Fatal(err)
 		}
@@ -110,13 +110,13 @@ func TestAKilledRepositoryIsSound(t *testing.T) {
 
 func TestARepositoryKilledAtRandomIsSound(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := quick(t)
 	write(t, filepath.Join(root, "geth/000001.sst"), string(chainData(1, 4<<20+1)))
 	rounds := 4
 	if long() {
 		rounds = 60
 	}
-	dir := filepath.Join(t.TempDir(), "backups")
+	dir := filepath.Join(quick(t), "backups")
 	begun := time.Now()
 	child(t, "archive-create", root, dir, "", "", 0)
 	whole := time.Since(begun)
@@ -143,7 +143,7 @@ func TestAKilledExtractionIsNoRestore(t *testing.T) {
 	source := t.TempDir()
 	write(t, filepath.Join(source, "geth/000001.sst"), string(chainData(1, 1<<20)))
 	write(t, filepath.Join(source, "geth/CURRENT"), "c")
-	dir := filepath.Join(t.TempDir(), "backups")
+	dir := filepath.Join(quick(t), "backups")
 	r := NewRepo(RepoConfig{Dir: dir, Floor: noFloor})
 	info := create(t, r, source, CreateOptions{})
 	want := picture(t, source)
