@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -26,6 +27,17 @@ func (s *steps) step(name string, f func(context.Context) error) func(context.Co
 			return nil
 		}
 		return f(ctx)
+	}
+}
+
+// back is step for a Revert, which is told why.
+func (s *steps) back(f func(context.Context) error) func(context.Context, error) error {
+	step := s.step("revert", f)
+	return func(ctx context.Context, why error) error {
+		if why == nil {
+			return errors.New("reverted for no reason")
+		}
+		return step(ctx)
 	}
 }
 
@@ -98,7 +110,7 @@ func TestChange(t *testing.T) {
 					return nil
 				}),
 				Confirm: s.step("confirm", confirm),
-				Revert: s.step("revert", func(context.Context) error {
+				Revert: s.back(func(context.Context) error {
 					if g.Process() != nil {
 						t.Error("the new node is alive")
 					}
@@ -138,7 +150,7 @@ func TestChangeThatCannotBeReverted(t *testing.T) {
 	err := g.Change(context.Background(), Change{
 		Kind:   "test",
 		Apply:  func(context.Context) error { return no },
-		Revert: func(context.Context) error { return never },
+		Revert: func(context.Context, error) error { return never },
 	})
 	if !errors.Is(err, no) || !errors.Is(err, never) {
 		t.Errorf("want both, have %v", err)
@@ -183,7 +195,7 @@ func TestChangeAtTheEnd(t *testing.T) {
 					Kind:    "test",
 					Apply:   s.step("apply", block("applying")),
 					Confirm: s.step("confirm", block("confirming")),
-					Revert:  s.step("revert", nil),
+					Revert:  s.back(nil),
 				})
 			}()
 			eventually(t, tc.stage, func() bool {
@@ -257,5 +269,159 @@ func TestStates(t *testing.T) {
 		if !slices.Contains(States, s) {
 			t.Errorf("%s is missing", s)
 		}
+	}
+}
+
+// A change may come first: it sees no node, and one start follows.
+func TestNextBeforeTheFirstStart(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		confirm func(context.Context) error
+		steps   string
+		says    string
+	}{
+		{"confirmed", nil, "apply confirm ", "new"},
+		{"not confirmed", func(context.Context) error { return errors.New("no") }, "apply confirm revert ", "old"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var s steps
+			over := make(chan error, 1)
+			var g *rig
+			g = prepareRig(t, oldNode, func(c *Config) {
+				c.Next = func(_ context.Context, end *Ended) *Change {
+					if end != nil {
+						return nil
+					}
+					return &Change{
+						Kind: "test",
+						Apply: s.step("apply", func(context.Context) error {
+							g.write("node", newNode)
+							return nil
+						}),
+						Confirm: s.step("confirm", tc.confirm),
+						Revert: s.back(func(context.Context) error {
+							g.write("node", oldNode)
+							return nil
+						}),
+						Over: func(err error) { over <- err },
+					}
+				}
+			})
+			g.run()
+			if err := <-over; (err != nil) != (tc.says == "old") {
+				t.Errorf("have %v", err)
+			}
+			g.says(tc.says, 1)
+			if s.String() != tc.steps {
+				t.Errorf("want %q, have %q", tc.steps, s.String())
+			}
+			if st := g.is(Running); st.Restarts != 0 || st.Change != nil {
+				t.Errorf("have %+v", st)
+			}
+		})
+	}
+}
+
+// An exit that becomes a change is no crash; one that does not, is.
+func TestNextAfterAnExit(t *testing.T) {
+	var g *rig
+	asked := make(chan Ended, 3)
+	g = prepareRig(t, "echo old; exit 7", func(c *Config) {
+		c.MaxRestarts = 1
+		c.Next = func(_ context.Context, end *Ended) *Change {
+			if end == nil {
+				return nil
+			}
+			asked <- *end
+			if end.Exit.Code != 7 {
+				return nil
+			}
+			return &Change{Kind: "test", Apply: func(context.Context) error {
+				if st := g.Status(); st.Last == nil || st.Last.Exit.Code != 7 || st.Last.Asked {
+					t.Errorf("have %+v", st.Last)
+				}
+				g.write("node", "echo new; exit 3")
+				return nil
+			}}
+		}
+	})
+	g.run()
+	g.wants(g.result(), ErrCrashLoop) // of the new one
+	for _, want := range []int{7, 3, 3} {
+		if end := <-asked; end.Exit.Code != want || end.Asked {
+			t.Errorf("want %d, have %+v", want, end)
+		}
+	}
+	if st := g.Status(); st.Restarts != 1 {
+		t.Errorf("want one restart, have %+v", st)
+	}
+}
+
+// A request is not held up for long while Next thinks, nor does it interleave.
+func TestNextKeepsTheLoopAlive(t *testing.T) {
+	thinking, thought := make(chan struct{}), make(chan struct{})
+	g := newRig(t, "echo run; exec sleep 1000", func(c *Config) {
+		c.Next = func(context.Context, *Ended) *Change {
+			close(thinking)
+			<-thought
+			return nil
+		}
+	})
+	<-thinking
+	g.wants(g.Restart(context.Background(), nil), ErrBusy)
+	close(thought)
+	g.says("run", 1)
+}
+
+func TestChangeAfterWhichTheSupervisorLeaves(t *testing.T) {
+	var s steps
+	g := newRig(t, oldNode, nil)
+	g.says("old", 1)
+	err := g.Change(context.Background(), Change{
+		Kind:   "test",
+		Apply:  func(context.Context) error { return ErrLeave },
+		Revert: s.back(nil),
+	})
+	g.wants(err, ErrLeave)
+	g.wants(g.result(), ErrLeave)
+	if st := g.Status(); st.State != Stopped || st.Pid != 0 || s.String() != "" {
+		t.Errorf("have %+v, steps %q", st, s.String())
+	}
+}
+
+func TestRevertThatHoldsTheNodeDown(t *testing.T) {
+	g := newRig(t, oldNode, nil)
+	g.says("old", 1)
+	err := g.Change(context.Background(), Change{
+		Kind:   "test",
+		Apply:  func(context.Context) error { return errors.New("no") },
+		Revert: func(context.Context, error) error { return fmt.Errorf("past the fork: %w", ErrHold) },
+	})
+	g.wants(err, ErrHold)
+	if st := g.Status(); st.State != Stopped || !st.Held || st.Reason != "past the fork: held down" {
+		t.Errorf("have %+v", st)
+	}
+}
+
+func TestStage(t *testing.T) {
+	g := newRig(t, oldNode, nil)
+	g.says("old", 1)
+	var have []string
+	look := func() { have = append(have, g.Status().Change.Stage) }
+	g.must(g.Change(context.Background(), Change{
+		Kind: "test",
+		Apply: func(context.Context) error {
+			look()
+			g.Stage("copying")
+			look()
+			return nil
+		},
+		Confirm: func(context.Context) error {
+			look()
+			return nil
+		},
+	}))
+	if want := []string{"applying", "copying", "confirming"}; !slices.Equal(have, want) {
+		t.Errorf("want %v, have %v", want, have)
 	}
 }

@@ -44,7 +44,7 @@ type Status struct {
 // Progress is how far a Change has come.
 type Progress struct {
 	Kind, Name string
-	Stage      string // stopping, applying, starting, confirming, reverting
+	Stage      string // stopping, applying, starting, confirming, reverting, or what the step itself says
 	Since      time.Time
 }
 

@@ -49,6 +49,12 @@ type Config struct {
 	MaxRestarts      int
 	RestartWindow    time.Duration
 
+	// Next may return a change to be made before the first start, when it is
+	// asked with nil, and after an exit that nobody asked for. The node is down
+	// then, and Run waits for the answer. A nil change, or a nil Next, starts or
+	// restarts the node as usual; what becomes a change is no crash.
+	Next func(ctx context.Context, end *Ended) *Change
+
 	Stdout, Stderr *os.File  // where the node's output passes to; nil: nowhere
 	LogFile        io.Writer // and here too, if not nil
 
@@ -78,6 +84,8 @@ type Supervisor struct {
 	node   *node
 	budget budget
 	retry  *time.Timer // running while in back-off
+	// A change has ended with ErrLeave.
+	leaving bool
 }
 
 // node is one generation: a process, its descendants and its pipes.
@@ -86,11 +94,6 @@ type node struct {
 	pipes *pipes
 	ooms  int64 // the kernel's count when it was started
 	wrote int64 // where its output begins in the tail
-}
-
-type request struct {
-	do   func(context.Context) error
-	done chan error
 }
 
 // New returns a Supervisor. Don't forget to Run it.
@@ -143,7 +146,8 @@ const beats = 5 * time.Second
 
 // Run starts the node and keeps it running until ctx is done, then stops it
 // and returns nil. It returns earlier, with [ErrEnded] or [ErrCrashLoop], when
-// the node ended by itself for the last time, or with why it cannot be started.
+// the node ended by itself for the last time, with [ErrLeave] when a change
+// wants it, or with why the node cannot be started.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.closed)
 	tick := time.NewTicker(beats)
@@ -153,13 +157,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.retry.Stop()
 	s.beat.Store(time.Now().UnixNano())
 
-	if err := s.start(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if c := s.next(ctx, nil); c != nil {
+		_ = s.change(ctx, *c) // who handed it out is told; the node runs, or is held with the reason
+	} else if err := s.start(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	for {
+		if s.leaving {
+			return ErrLeave
+		}
 		var ended <-chan struct{}
 		if s.node != nil {
 			ended = s.node.proc.Done()
@@ -169,7 +175,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.stop("shutting down")
 			return nil
 		case <-ended:
-			if err := s.restart(s.settle("node exited", false)); err != nil {
+			end := s.settle("node exited", false)
+			if c := s.next(ctx, &end); c != nil {
+				_ = s.change(ctx, *c)
+			} else if err := s.restart(end); err != nil {
 				return err
 			}
 		case <-s.retry.C:
@@ -188,69 +197,6 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 		s.beat.Store(time.Now().UnixNano())
 	}
-}
-
-// patience is how long a request waits for the loop before it is refused.
-const patience = 200 * time.Millisecond
-
-// ask has the loop do f. A caller that gives up after the loop has taken the
-// request does not cancel it: f gets the loop's context.
-func (s *Supervisor) ask(ctx context.Context, f func(context.Context) error) error {
-	req := request{f, make(chan error, 1)}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case s.requests <- req:
-	case <-s.closed:
-		return ErrClosed
-	case <-timer.C:
-		return ErrBusy
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-req.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Start starts the node; nil args are the ones it had. It returns [ErrRunning]
-// when the node runs already.
-func (s *Supervisor) Start(ctx context.Context, args []string) error {
-	return s.ask(ctx, func(ctx context.Context) error {
-		if s.node != nil {
-			return ErrRunning
-		}
-		if args != nil {
-			s.args = args
-		}
-		if err := s.start(ctx); err != nil {
-			s.stick(err.Error())
-			return err
-		}
-		return nil
-	})
-}
-
-// Stop stops the node and holds it down until Start. It returns when nobody of
-// its generation is left.
-func (s *Supervisor) Stop(ctx context.Context) error {
-	return s.ask(ctx, func(context.Context) error {
-		s.stop("stopped by request")
-		return nil
-	})
-}
-
-// Restart stops the node and starts it again; nil args are the ones it had.
-func (s *Supervisor) Restart(ctx context.Context, args []string) error {
-	return s.Change(ctx, Change{Kind: "restart", Apply: func(context.Context) error {
-		if args != nil {
-			s.args = args // the loop waits for us, so it is ours for now
-		}
-		return nil
-	}})
 }
 
 // start runs the node's program. On an error the node is down.

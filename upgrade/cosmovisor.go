@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/wemix/wemixvisor/reaper"
 )
@@ -65,21 +64,10 @@ func (h Home) Import(dir string) error {
 	if h.LaidOut() {
 		return nil
 	}
+	if err := h.beginJournal(); err != nil {
+		return err
+	}
 	return h.Switch(current)
-}
-
-// ValidName reports whether name may name an upgrade: 1 to 128 letters, digits
-// and . _ - +, not beginning with . or -. It becomes a folder and an argument.
-func ValidName(name string) error {
-	if name == "" || len(name) > 128 || strings.ContainsAny(name[:1], ".-") {
-		return fmt.Errorf("name %q: 1 to 128 letters, digits, . _ - +, not beginning with . or -", name)
-	}
-	for _, c := range []byte(name) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-+", c) >= 0) {
-			return fmt.Errorf("name %q: only letters, digits, . _ - + are allowed", name)
-		}
-	}
-	return nil
 }
 
 func isDir(path string) bool {

@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"github.com/wemix/wemixvisor/backup/failpoint"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -24,7 +24,13 @@ type Home struct {
 func (h Home) Dir() string { return filepath.Join(h.Root, "wemixvisor") }
 
 // Genesis is the binary the volume began with.
-func (h Home) Genesis() string { return filepath.Join(h.Dir(), "genesis", "bin", h.Name) }
+func (h Home) Genesis() string { return h.binary("genesis") }
+
+// binary is the node binary in a folder that the link may name.
+func (h Home) binary(folder string) string { return filepath.Join(h.Dir(), folder, "bin", h.Name) }
+
+// downloads is where unfinished downloads are kept.
+func (h Home) downloads() string { return filepath.Join(h.Dir(), ".downloads") }
 
 // link is what names the binary in use.
 func (h Home) link() string { return filepath.Join(h.Dir(), "current") }
@@ -42,14 +48,19 @@ func (h Home) Program() (string, error) {
 	return file, nil
 }
 
-// Current returns what the link names: genesis, or the name of an upgrade. It
-// is empty when there is no link.
-func (h Home) Current() string {
+// folder returns what the link names, as it stands in it; empty without a link.
+func (h Home) folder() string {
 	to, err := os.Readlink(h.link())
 	if err != nil {
 		return ""
 	}
-	return strings.TrimPrefix(to, "upgrades/")
+	return to
+}
+
+// Current returns what the link names: genesis, or the name of an upgrade. It
+// is empty when there is no link.
+func (h Home) Current() string {
+	return folderName(h.folder())
 }
 
 // LaidOut reports whether the volume has a binary in use.
@@ -88,12 +99,18 @@ func (h Home) Prepare(bundled string) error {
 			return err
 		}
 	}
+	if err := h.beginJournal(); err != nil {
+		return err
+	}
 	return h.Switch("genesis")
 }
 
 // Switch points the link at to: genesis, or upgrades/NAME. Whoever loses power
 // in between finds the old link or the new one.
 func (h Home) Switch(to string) error {
+	if h.folder() == to { // on a full disk, going back to where it is must not fail
+		return syncDir(h.Dir())
+	}
 	tmp := filepath.Join(h.Dir(), ".current-"+rand.Text())
 	if err := os.Symlink(to, tmp); err != nil {
 		return fmt.Errorf("switch to %s: %w", to, err)
@@ -102,7 +119,45 @@ func (h Home) Switch(to string) error {
 		_ = os.Remove(tmp)
 		return fmt.Errorf("switch to %s: %w", to, err)
 	}
+	failpoint.At("link.renamed")
 	return syncDir(h.Dir())
+}
+
+// Stage puts a binary where the upgrade of that name expects it, whole or not at
+// all. One that is there already is replaced, if it differs; what else is in the
+// folder stays.
+func (h Home) Stage(binary, name string) error {
+	if err := ValidName(name); err != nil {
+		return err
+	}
+	if h.Current() == name {
+		return fmt.Errorf("stage %s: %s is in use; choose another name", binary, name)
+	}
+	if _, err := reaper.Find(binary, ""); err != nil {
+		return fmt.Errorf("stage %w", err)
+	}
+	to := h.binary("upgrades/" + name)
+	dir := filepath.Dir(to)
+	if !isDir(filepath.Dir(dir)) {
+		return h.place(binary, filepath.Dir(dir))
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("stage %s: %w", binary, err)
+	}
+	tmp := filepath.Join(dir, ".stage-"+rand.Text())
+	defer os.Remove(tmp) // nothing is left of it once it was renamed
+	if err := copyFile(binary, tmp, 0o755); err != nil {
+		return fmt.Errorf("stage %s: %w", binary, err)
+	}
+	if err := os.Rename(tmp, to); err != nil {
+		return fmt.Errorf("stage %s: %w", binary, err)
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := syncDir(d); err != nil {
+			return fmt.Errorf("stage %s: %w", binary, err)
+		}
+	}
+	return nil
 }
 
 // place copies the binary into folder, whole or not at all: it is made under
@@ -132,6 +187,7 @@ func (h Home) place(binary, folder string) (err error) {
 			return fmt.Errorf("place %s: %w", binary, err)
 		}
 	}
+	failpoint.At("place.copied")
 	if err := os.Rename(tmp, folder); err != nil {
 		return fmt.Errorf("place %s: %w", binary, err)
 	}

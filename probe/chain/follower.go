@@ -19,10 +19,16 @@ type Config struct {
 	StateFile  string        // where the last head is kept for the next start; optional
 	Logger     log.Logger
 
+	ConsensusEvery time.Duration // between questions of a validator about consensus; 3s, negative: none
+	Downtime       time.Duration // the longest a validator is away for a planned stop; 1m. Alike in the whole network: it makes the slots
+
 	// Called from Run: they must not block.
 	OnFacts func(Facts)  // every change, also a mere new answer
 	OnHead  func(Head)   // every new head
 	OnAlarm func(string) // the chain is another one than it was: how; empty when it is that again
+
+	// Called from Run's second goroutine; it must not block either.
+	OnConsensus func(Consensus) // every change, also a mere new answer
 }
 
 // Follower knows how the node is doing.
@@ -32,8 +38,9 @@ type Config struct {
 // polls become a heartbeat; else every interval, quicker while somebody waits
 // for a height that is near.
 type Follower struct {
-	cfg    Config
-	client *Client
+	cfg     Config
+	client  *Client
+	watcher *watcher
 
 	facts atomic.Pointer[Facts]
 	life  atomic.Pointer[life]
@@ -86,6 +93,12 @@ func NewFollower(cfg Config) (*Follower, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = callTimeout
 	}
+	if cfg.ConsensusEvery == 0 {
+		cfg.ConsensusEvery = consensusEvery
+	}
+	if cfg.Downtime <= 0 {
+		cfg.Downtime = time.Minute
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = log.NewNopLogger()
 	}
@@ -99,6 +112,7 @@ func NewFollower(cfg Config) (*Follower, error) {
 	f.life.Store(newLife(time.Time{}))
 	f.current = f.life.Load()
 	f.facts.Store(&Facts{})
+	f.watcher = newWatcher(f)
 	return f, nil
 }
 
@@ -126,6 +140,7 @@ func (f *Follower) turn(l *life) {
 	case f.kick <- struct{}{}:
 	default: // one kick is enough: Run takes the newest life
 	}
+	f.watcher.wake()
 }
 
 // Run follows the node until ctx is done.
@@ -134,6 +149,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer f.save()
 	f.restore()
 	f.publish()
+	watched := make(chan struct{})
+	go func() { // joined before Run returns
+		defer close(watched)
+		f.watcher.run(ctx)
+	}()
+	defer func() { <-watched }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -186,7 +207,9 @@ func (f *Follower) unsubscribe() {
 func (f *Follower) publish() {
 	f.known.Calls, f.known.Errors = f.client.Counts()
 	facts := f.known
-	f.facts.Store(&facts)
+	if before := f.facts.Swap(&facts); before.FirstAnswer.IsZero() && !facts.FirstAnswer.IsZero() {
+		f.watcher.wake() // it asks nobody who does not answer yet
+	}
 	if f.cfg.OnFacts != nil {
 		f.cfg.OnFacts(facts)
 	}

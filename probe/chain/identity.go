@@ -18,6 +18,11 @@ type identity struct {
 	modules               map[string]string
 }
 
+func (id identity) offers(namespace string) bool {
+	_, ok := id.modules[namespace]
+	return ok
+}
+
 // identify asks the node who it is. What it does not tell stays empty: only a
 // node that tells nothing at all is an error.
 func identify(ctx context.Context, c *Client) (identity, error) {

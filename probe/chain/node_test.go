@@ -2,12 +2,8 @@ package chain
 
 import (
 	"context"
-	"encoding/json"
 	"net"
-	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +24,7 @@ type node struct {
 	head    uint64
 	chainID uint64
 	genesis string
+	name    string
 	asked   chan string // every method called, when not nil
 	subs    []chan header
 }
@@ -36,7 +33,7 @@ func newNode(t *testing.T) *node { return newNodeWith(t, "eth", "net", "web3") }
 
 // newNodeWith returns one that offers some of its namespaces.
 func newNodeWith(t *testing.T, namespaces ...string) *node {
-	n := &node{server: rpc.NewServer(), head: 1, chainID: 1337, genesis: hash(0)}
+	n := &node{server: rpc.NewServer(), head: 1, chainID: 1337, genesis: hash(0), name: "Geth/v1.16.9-stable-95665d57/linux-amd64/go1.26"}
 	all := map[string]any{"eth": &ethAPI{n}, "net": &netAPI{n}, "web3": &web3API{n}}
 	for _, name := range namespaces {
 		api := all[name]
@@ -61,6 +58,12 @@ func (n *node) ws(t *testing.T) string {
 }
 
 func (n *node) ipc(t *testing.T, path string) string {
+	serveIPC(t, n.server, path)
+	return path
+}
+
+func serveIPC(t *testing.T, server *rpc.Server, path string) {
+	t.Helper()
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -68,10 +71,9 @@ func (n *node) ipc(t *testing.T, path string) string {
 	done := make(chan struct{})
 	go func() { // joined by the cleanup
 		defer close(done)
-		n.server.ServeListener(ln)
+		server.ServeListener(ln)
 	}()
-	t.Cleanup(func() { ln.Close(); n.server.Stop(); <-done })
-	return path
+	t.Cleanup(func() { ln.Close(); server.Stop(); <-done })
 }
 
 // mine makes a block and tells the subscribers.
@@ -156,60 +158,8 @@ func (a *netAPI) Listening() bool           { return true }
 
 type web3API struct{ n *node }
 
-func (a *web3API) ClientVersion() string { return "Geth/v1.16.9-stable-95665d57/linux-amd64/go1.26" }
-
-// replay answers as a recorded node did, any other question with -32601.
-func replay(t *testing.T, file string) string {
-	data, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	type exchange struct {
-		ID      json.RawMessage `json:"id,omitempty"`
-		Version string          `json:"jsonrpc"`
-		Method  string          `json:"method,omitempty"`
-		Params  json.RawMessage `json:"params,omitempty"`
-		Result  json.RawMessage `json:"result,omitempty"`
-		Error   json.RawMessage `json:"error,omitempty"`
-	}
-	var recorded []exchange
-	if err := json.Unmarshal(data, &recorded); err != nil {
-		t.Fatal(err)
-	}
-	key := func(e exchange) string {
-		var params any
-		json.Unmarshal(e.Params, &params)
-		text, _ := json.Marshal(params)
-		if string(text) == "null" {
-			text = []byte("[]")
-		}
-		return e.Method + string(text)
-	}
-	known := make(map[string]exchange)
-	for _, e := range recorded {
-		if _, twice := known[key(e)]; !twice {
-			known[key(e)] = e
-		}
-	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var asked []exchange
-		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		said := make([]exchange, 0, len(asked))
-		for _, a := range asked {
-			e, ok := known[key(a)]
-			switch {
-			case !ok && a.Method == "eth_getBlockByNumber":
-				e.Result = json.RawMessage("null")
-			case !ok:
-				e.Error = json.RawMessage(`{"code":-32601,"message":"the method ` + a.Method + ` does not exist/is not available"}`)
-			}
-			said = append(said, exchange{ID: a.ID, Version: "2.0", Result: e.Result, Error: e.Error})
-		}
-		json.NewEncoder(w).Encode(said)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL
+func (a *web3API) ClientVersion() string {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	return a.n.name
 }

@@ -156,7 +156,7 @@ func (f *Follower) peersAsked(now time.Time) {
 // meet takes the identity of a node process.
 func (f *Follower) meet(id identity) {
 	f.identified = true
-	if _, admin := id.modules["admin"]; !admin {
+	if !id.offers("admin") {
 		f.offers["admin_peers"], f.offers["admin_wemixNodes"] = false, false
 	}
 	if id.differs(f.known) != "" {
