@@ -30,7 +30,7 @@ LINTER := $(BIN)/golangci-lint-$(GOLANGCI_LINT)
 NODE   := $(BIN)/geth-$(GETH)
 SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
 
-.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe \
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe bench-backup \
 	image fmt lint ci-test tools clean help
 .DELETE_ON_ERROR:
 
@@ -115,6 +115,11 @@ bench: build ## measure against tini, dumb-init and catatonit, in one run
 
 bench-probe: build $(NODE) ## measure probes, metrics and their cost over a real node
 	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) $(BENCHFLAGS)
+
+bench-backup: build ## measure backups against tar, zstd and cp, on generated chain data
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -backup -rounds 3 -markdown $(BENCHFLAGS)
+	@echo; echo "The window in which the node is down, against cold tar | zstd and cp -a:"
+	@WEMIXVISOR_LONG=1 $(GO) test -count=1 -v -timeout 30m -run '^TestBarOf(TheWindow|ManyFiles)$$' ./backup | grep -E 'bars_test|^(ok|FAIL)'
 
 image: image-node image-signer ## build the images
 
