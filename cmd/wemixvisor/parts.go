@@ -17,6 +17,7 @@ import (
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // parts is everything the supervisor is made of. They are built in the order of
@@ -42,6 +43,8 @@ type parts struct {
 	follower *chain.Follower
 	prober   *probe.Prober
 	sampler  *probe.Sampler
+
+	governance *governance.Watcher // nil: off
 
 	happened alarms
 	board    *alert.Board
@@ -104,6 +107,7 @@ func (p *parts) build(ctx context.Context) error {
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}
+	p.buildGovernance()
 	p.buildServer()
 	return nil
 }

@@ -24,6 +24,7 @@ type settings struct {
 	probeSettings
 	alertSettings
 	apiSettings
+	governanceSettings
 	logSettings
 
 	args     []string         // what they were read from, for the next reading
@@ -43,13 +44,14 @@ func (r *reader) define(s *settings) {
 	s.probeSettings.define(r)
 	s.alertSettings.define(r)
 	s.apiSettings.define(r)
+	s.governanceSettings.define(r)
 	s.logSettings.define(r)
 }
 
 // complete fills what depends on other settings, and refuses what does not go
 // together.
 func (s *settings) complete() (errs []error) {
-	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete} {
+	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete, s.governanceSettings.complete} {
 		if err := complete(); err != nil {
 			errs = append(errs, err)
 		}

@@ -18,6 +18,8 @@ var every = map[string]string{
 	"api-address": "127.0.0.1:0", "api-origins": "https://a.example,http://b:1", "api-tls-cert": "/c", "api-tls-key": "/k",
 	"api-token-file": "/t",
 	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
+	"governance-address": "0x0000000000000000000000000000000000001000", "governance-confirmations": "0", "governance-event": "Decided",
+	"governance-source":    "wemix",
 	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
 	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",

@@ -18,6 +18,9 @@ func (s *Server) routes() []Route {
 		{get, "version", "the version of wemixvisor", nil, tells(s.version)},
 		{get, "metrics", "the metrics of /metrics, as JSON", nil, tells(s.metrics)},
 		{get, "alerts", "the alerts that fire, and the last resolved ones", nil, tells(s.alerts)},
+		{get, "governance", "what the follower of a network's votes sees", nil, tells(s.governance)},
+		{get, "governance/proposals", "the votes that were seen, the newest first", nil, tells(s.proposals)},
+		{get, "governance/proposals/{id}", "one of them", nil, tells(s.proposal)},
 		{get, "config", "every setting, its value and where it came from; secrets are masked", nil, tells(s.config)},
 		{get, "logs", "the node's last output", []Param{
 			{"n", "integer", "how many lines; without it all that memory holds"},

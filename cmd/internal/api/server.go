@@ -14,6 +14,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // Config is what a Server answers from.
@@ -24,6 +25,7 @@ type Config struct {
 	Alerts     func() []alert.Alert
 	TestAlert  func(ctx context.Context, url string) ([]alert.Trial, error) // an empty URL: all that are set
 	Metrics    func() any                                                   // what /metrics says, for JSON
+	Governance func() governance.Status
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
 	Hub        *Hub
