@@ -23,7 +23,30 @@ import (
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// role says that the test binary is to be a watcher, until a proposal is in a
+// stage.
+const role = "GOVERNANCE_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if stage := os.Getenv(role); stage != "" {
+		os.Exit(watchUntil(Stage(stage), os.Getenv("GOVERNANCE_TEST_RPC"), os.Getenv("GOVERNANCE_TEST_HOME")))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// watchUntil watches the recorded node.
+func watchUntil(stage Stage, url, root string) int {
+	cfg := recordedConfig(url, since(time.Now()))
+	cfg.Home, cfg.Logger = upgrade.Home{Root: root, Name: "wemixd"}, kitlog.NewLogfmtLogger(os.Stdout)
+	w := New(cfg)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		w.look(context.Background())
+		if p, _ := w.Status().Proposal("1"); p.Stage == stage {
+			return 0
+		}
+	}
+	return 1
+}
 
 // network is a real development node, which makes a block of each transaction.
 type network struct {
