@@ -40,7 +40,7 @@
 // that goes deeper withdraws the plan, if it is still pending, and is an alarm.
 //
 // A ballot decides when a binary runs, not what it is. It must be staged by the
-// operator (wemixvisor upgrade add), or come from the address in the memo, and
+// operator (upgrades/NAME/bin), or come from the address in the memo, and
 // that only with allow-download-binaries. Either way it must have the sha256 that
 // was voted for, or the plan is not ready and the node runs on. A plan whose
 // height the chain has reached is not filed: it would mean now.

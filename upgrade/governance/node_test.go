@@ -28,6 +28,7 @@ import (
 const role = "GOVERNANCE_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the children: the race detector sleeps a second in every exit
 	if stage := os.Getenv(role); stage != "" {
 		os.Exit(watchUntil(Stage(stage), os.Getenv("GOVERNANCE_TEST_RPC"), os.Getenv("GOVERNANCE_TEST_HOME")))
 	}

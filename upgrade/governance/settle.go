@@ -69,6 +69,10 @@ func (w *Watcher) decide(ctx context.Context, p *Proposal) error {
 		next.enter(Scheduled, "it was filed before, and had left the queue")
 		return w.keep(p, next)
 	}
+	if plan.Height <= w.state.From { // history: it was applied then, or by others
+		next.Reason = "its height had come before votes were followed here"
+		return w.keep(p, next)
+	}
 	if plan.Height <= w.head {
 		next.enter(Ignored, fmt.Sprintf("it came too late: height %d, head %d; to upgrade all the same: wemixvisor upgrade schedule", plan.Height, w.head))
 		return w.keep(p, next)

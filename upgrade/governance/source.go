@@ -68,19 +68,6 @@ func CheckEvent(s string) error {
 	return nil
 }
 
-// client is where the node is asked.
-type client struct{ *chain.Client }
-
-// at names a block; latest without one.
-func at(number *uint64) string {
-	if number == nil {
-		return "latest"
-	}
-	return hexutil.EncodeUint64(*number)
-}
-
-func ethCall(to, data string) map[string]string { return map[string]string{"to": to, "data": data} }
-
 // resolve returns the contract that emits the events.
 func (s source) resolve(ctx context.Context, c client, configured string) (string, error) {
 	contract := strings.ToLower(configured)
@@ -115,19 +102,6 @@ func (s source) resolve(ctx context.Context, c client, configured string) (strin
 	return contract, c.deployed(ctx, contract)
 }
 
-// deployed makes sure that there is a contract: an address without one would be
-// silent for ever.
-func (c client) deployed(ctx context.Context, address string) error {
-	var code hexutil.Bytes
-	if err := c.Call(ctx, &code, "eth_getCode", address, "latest"); err != nil {
-		return err
-	}
-	if len(code) == 0 {
-		return fmt.Errorf("no contract at %s", address)
-	}
-	return nil
-}
-
 // entry is one event.
 type entry struct {
 	id      string
@@ -135,22 +109,6 @@ type entry struct {
 	kind    uint64
 	creator string
 	block   block
-}
-
-// log is how the node writes one.
-type log struct {
-	Address   string         `json:"address"`
-	Topics    []string       `json:"topics"`
-	Data      hexutil.Bytes  `json:"data"`
-	Number    hexutil.Uint64 `json:"blockNumber"`
-	BlockHash string         `json:"blockHash"`
-	Removed   bool           `json:"removed"`
-}
-
-// header is the little of a block that matters.
-type header struct {
-	Number hexutil.Uint64 `json:"number"`
-	Hash   string         `json:"hash"`
 }
 
 // scan returns the events of the blocks from first to last, in their order, and
@@ -224,103 +182,4 @@ func (s source) decode(l log) (entry, bool) {
 	}
 	e.id = topics[1].decimal()
 	return e, true
-}
-
-// ballot is a finalised one as the contract tells it.
-type ballot struct {
-	kind      uint64 // 0: the contract knows no types
-	creator   string
-	state     uint64
-	finalized bool
-	memo      []byte
-}
-
-// ballot reads one as of a block, and the hash that block of has now.
-func (s source) ballot(ctx context.Context, c client, contract, id string, as, of uint64) (ballot, string, error) {
-	n, ok := number(id)
-	if !ok {
-		return ballot{}, "", fmt.Errorf("%q is no number of a ballot", id)
-	}
-	signature := "proposal(uint256)"
-	if s.kind == SourceWemix {
-		signature = "getBallotBasic(uint256)"
-	}
-	var (
-		answer hexutil.Bytes
-		head   *header
-	)
-	if err := c.ask(ctx, []chain.Request{
-		{Method: "eth_call", Result: &answer, Args: []any{ethCall(contract, call(signature, n)), at(&as)}},
-		{Method: "eth_getBlockByNumber", Result: &head, Args: []any{at(&of), false}},
-	}); err != nil {
-		return ballot{}, "", err
-	}
-	if head == nil {
-		return ballot{}, "", fmt.Errorf("block %d is not there", of)
-	}
-	b, err := s.decodeBallot(tuple(answer))
-	if err != nil {
-		return ballot{}, "", fmt.Errorf("ballot %s: %w", id, err)
-	}
-	return b, strings.ToLower(head.Hash), nil
-}
-
-func (s source) decodeBallot(t tuple) (b ballot, err error) {
-	take := func(err2 error) {
-		if err == nil {
-			err = err2
-		}
-	}
-	var err2 error
-	if s.kind != SourceWemix {
-		b.state, err2 = t.small(0)
-		take(err2)
-		b.finalized, err2 = t.truth(1)
-		take(err2)
-		b.memo, err2 = t.bytes(2)
-		take(err2)
-		return b, err
-	}
-	b.kind, err2 = t.small(2)
-	take(err2)
-	creator, err2 := t.word(3)
-	take(err2)
-	b.creator = creator.address()
-	b.memo, err2 = t.bytes(4)
-	take(err2)
-	b.state, err2 = t.small(8)
-	take(err2)
-	b.finalized, err2 = t.truth(9)
-	take(err2)
-	return b, err
-}
-
-// ask sends several questions in one message, all of which must be answered.
-func (c client) ask(ctx context.Context, reqs []chain.Request) error {
-	if err := c.Batch(ctx, reqs); err != nil {
-		return err
-	}
-	for _, r := range reqs {
-		if r.Err != nil {
-			return r.Err
-		}
-	}
-	return nil
-}
-
-// hashOf returns what block number is now.
-func (c client) hashOf(ctx context.Context, number uint64) (string, error) {
-	var head *header
-	if err := c.Call(ctx, &head, "eth_getBlockByNumber", at(&number), false); err != nil {
-		return "", err
-	}
-	if head == nil || !isHash(head.Hash) {
-		return "", fmt.Errorf("block %d is not there", number)
-	}
-	return strings.ToLower(head.Hash), nil
-}
-
-func isHash(s string) bool {
-	b, err := hexutil.Decode(s)
-	return err == nil && len(b) == 32
 }

@@ -32,6 +32,7 @@ type state struct {
 	Begun     bool       `json:"begun"`
 	First     uint64     `json:"first"` // block that was looked at
 	Next      uint64     `json:"next"`  // block to be looked at
+	From      uint64     `json:"from"`  // head when the following began
 	Checked   []block    `json:"checked"`
 	Proposals []Proposal `json:"proposals"`
 }
@@ -68,12 +69,17 @@ func (s *state) save(file string) error {
 	return upgrade.WriteJSON(file, s, "governance")
 }
 
-// trim forgets the oldest proposals where there are too many.
+// trim forgets the oldest proposals where there are too many, save those of which
+// something may have to be done.
 func (s *state) trim() {
-	if len(s.Proposals) > maxProposals {
-		slices.SortFunc(s.Proposals, newest)
-		s.Proposals = s.Proposals[:maxProposals]
+	if len(s.Proposals) <= maxProposals {
+		return
 	}
+	slices.SortFunc(s.Proposals, newest)
+	older := slices.DeleteFunc(s.Proposals[maxProposals:], func(p Proposal) bool {
+		return p.Stage != Scheduled && (p.Settled || p.Stage != Passed)
+	})
+	s.Proposals = s.Proposals[:maxProposals+len(older)]
 }
 
 // checked notes that all blocks up to b were looked at. Of the older half it

@@ -133,11 +133,17 @@ func (w *Watcher) look(ctx context.Context) {
 	}
 }
 
+// leave forgets what only this connection has told.
 func (w *Watcher) leave() {
+	w.hangUp()
+	w.ahead = nil
+}
+
+func (w *Watcher) hangUp() {
 	if w.client.Client != nil {
 		w.client.Close()
 	}
-	w.client, w.ahead = client{}, nil
+	w.client = client{}
 }
 
 // publish makes known what is known.

@@ -53,7 +53,8 @@ func TestBallots(t *testing.T) {
 	c.finish(4, 6, 3, "let us meet in May") // created before we looked
 	c.finish(5, 6, 3, memo("bad name", 800))
 	c.finish(6, 6, 3, `{"name":"nosum","height":800}`)
-	c.finish(7, 6, 3, memo("late", 4))
+	late := n.head()
+	c.finish(7, 6, 3, memo("late", late))
 	c.finish(8, 6, 3, memo("v3", 801)) // of a name that lies in the queue
 	c.write(9, 6, 2, true, memo("liar", 800))
 	w := num(3)
@@ -69,7 +70,7 @@ func TestBallots(t *testing.T) {
 		{"4", Passed, "its memo carries no plan"},
 		{"5", Ignored, `bad plan: name "bad name": only letters`},
 		{"6", Ignored, "bad plan: no sha256 of the binary for"},
-		{"7", Ignored, "it came too late: height 4, head "},
+		{"7", Ignored, fmt.Sprintf("it came too late: height %d, head ", late)},
 		{"8", Ignored, "another plan named v3 lies in the queue"},
 		{"9", Ignored, "the contract says that it is not accepted: state 2, finalized true"},
 	} {
@@ -223,10 +224,15 @@ func TestStateThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.finish(1, 6, 3, memo("v1", 1000))
+	c.finish(2, 6, 3, memo("v0", 2))
 	n.mine(1)
 	v := watching(t, h, n.config(c.registry, 1))
 	v.becomes("1", Scheduled)
 	if !strings.Contains(v.log(), "is lost; looking back") {
 		t.Errorf("want it told, have %s", v.log())
+	}
+	// What was voted for and applied long ago is history, and no news.
+	if p := v.becomes("2", Passed); !strings.Contains(p.Reason, "had come before votes were followed") {
+		t.Errorf("have %+v", p)
 	}
 }
