@@ -20,7 +20,7 @@ func memo(name string, height uint64) string {
 func TestBallots(t *testing.T) {
 	n := newNetwork(t)
 	c := newCongress(n)
-	v := watching(t, home(t), n.config(c.registry, 3))
+	v := watching(t, home(t), n.config(c.registry, depth))
 
 	// Its memo is written anew while it is open: what counts is what it says in the
 	// end, and that only when there are blocks on top.
@@ -31,10 +31,10 @@ func TestBallots(t *testing.T) {
 	eventually(t, "it has passed", func() bool { p, _ := v.Status().Proposal("1"); return p.Stage == Passed }, v)
 	n.mine(2)
 	v.seen(n.head())
-	if p, _ := v.Status().Proposal("1"); p.Stage != Passed || p.Plan != nil || p.Memo != "" || p.Reason != "2 confirmations of 3" || v.queued() != "" {
+	if p, _ := v.Status().Proposal("1"); p.Stage != Passed || p.Plan != nil || p.Memo != "" || !strings.HasSuffix(p.Reason, " confirmations of 5") || v.queued() != "" {
 		t.Errorf("want nothing to follow before it is confirmed, have %+v, queue %s", p, v.queued())
 	}
-	n.mine(1)
+	n.mine(depth)
 	p := v.becomes("1", Scheduled)
 	if want, have := "v3@800 by governance", v.queued(); want != have {
 		t.Errorf("want %s, have %s", want, have)
@@ -59,7 +59,7 @@ func TestBallots(t *testing.T) {
 	c.write(9, 6, 2, true, memo("liar", 800))
 	w := num(3)
 	c.send(c.storage, emit([]word{hash("BallotFinalized(uint256,uint256)"), num(9)}, w[:]))
-	n.mine(3)
+	n.mine(depth)
 	for _, tc := range []struct {
 		id   string
 		want Stage
@@ -94,8 +94,8 @@ func TestBallots(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.finish(10, 6, 3, "wemixvisor: "+memo("v4", 900))
-	n.mine(3)
-	v = watching(t, v.home, n.config(c.registry, 3))
+	n.mine(depth)
+	v = watching(t, v.home, n.config(c.registry, depth))
 	v.becomes("10", Scheduled)
 	if want, have := "v4@900 by governance", v.queued(); want != have {
 		t.Errorf("want %s, have %s", want, have)
@@ -103,7 +103,7 @@ func TestBallots(t *testing.T) {
 	if have := v.told("1") + v.told("2") + v.told("5"); have != "" {
 		t.Errorf("want no old news, have %s", have)
 	}
-	if s := v.Status(); len(s.Proposals) != 10 || s.Contract != c.storage || s.Scanned != n.head()-3 {
+	if s := v.Status(); len(s.Proposals) != 10 || s.Contract != c.storage || s.Scanned+depth != s.Head {
 		t.Errorf("have %+v", s)
 	}
 }
@@ -143,7 +143,7 @@ func TestContract(t *testing.T) {
 func TestReorganisation(t *testing.T) {
 	n := newNetwork(t)
 	c := newCongress(n)
-	v := watching(t, home(t), n.config(c.registry, 2))
+	v := watching(t, home(t), n.config(c.registry, depth))
 	c.open(1, 6, memo("v1", 1000))
 	n.mine(2)
 	v.seen(n.head())
@@ -165,19 +165,20 @@ func TestReorganisation(t *testing.T) {
 	// After it, the plan goes with the block, and comes back with another.
 	before = n.head()
 	c.finish(1, 6, 3, memo("v1", 1000))
-	n.mine(2)
+	n.mine(depth)
 	v.becomes("1", Scheduled)
 	if err := v.home.File(upgrade.Plan{Name: "other", Height: 5000}); err != nil {
 		t.Fatal(err)
 	}
+	after := n.head()
 	n.rewind(before)
-	n.mine(6)
+	n.mine(after + 2 - before)
 	p := v.becomes("1", Withdrawn)
 	if !strings.Contains(p.Reason, "its plan is withdrawn") || v.queued() != "other@5000 by " {
 		t.Errorf("have %+v, queue %s", p, v.queued())
 	}
-	c.finish(1, 6, 3, memo("v1", 1000))
-	n.mine(2)
+	passed := c.finish(1, 6, 3, memo("v1", 1000))
+	n.mine(depth)
 	v.becomes("1", Scheduled)
 	if want, have := "other@5000 by , v1@1000 by governance", v.queued(); want != have {
 		t.Errorf("want %s, have %s", want, have)
@@ -185,18 +186,18 @@ func TestReorganisation(t *testing.T) {
 
 	// A plan that somebody took out of the queue is not filed again by a second
 	// chain; nor is one taken out that somebody else put there.
-	before = n.head() - 4
 	if err := v.home.Withdraw("v1"); err != nil {
 		t.Fatal(err)
 	}
 	c.finish(2, 6, 3, memo("v2", 2000))
-	n.mine(2)
+	n.mine(depth)
 	v.becomes("2", Scheduled)
 	if err := v.home.File(upgrade.Plan{Name: "v2", Height: 2001, By: upgrade.ByCommand}); err != nil {
 		t.Fatal(err)
 	}
-	n.rewind(before)
-	n.mine(8)
+	after = n.head()
+	n.rewind(passed - 1)
+	n.mine(after + 3 - passed)
 	if p := v.becomes("2", Withdrawn); !strings.Contains(p.Reason, "filed by somebody else and stays") {
 		t.Errorf("have %+v", p)
 	}
@@ -204,7 +205,7 @@ func TestReorganisation(t *testing.T) {
 		t.Errorf("have %+v", p)
 	}
 	c.finish(1, 6, 3, memo("v1", 1000))
-	n.mine(2)
+	n.mine(depth)
 	if p := v.becomes("1", Scheduled); !strings.Contains(p.Reason, "filed before") {
 		t.Errorf("have %+v", p)
 	}
