@@ -6,14 +6,19 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade"
 	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // alarms are what happens to the node and is worth an alert.
 type alarms struct {
-	oom, killed, unclean      alert.Event
+	oom, killed, unclean alert.Event
+	read                 int64 // of the node's output; the board's alone
+
+	plan, refused alert.Event
+	upgrader      *upgrade.Upgrader // nil: none yet
+
 	filed, ignored, withdrawn alert.Event // plans of governance
-	read                      int64       // of the node's output; the board's alone
 }
 
 // rules lists every alert there is.
@@ -22,7 +27,7 @@ func (a *alarms) rules(s *settings, tail *supervisor.Tail) []alert.Rule {
 	if s.readyMaxHeadAge == 0 {
 		headAge = 0
 	}
-	return append(alert.NodeRules(alert.Limits{
+	rules := append(alert.NodeRules(alert.Limits{
 		For:           s.alertFor,
 		HeadAge:       headAge,
 		Lag:           uint64(s.alertMaxLag),
@@ -39,6 +44,7 @@ func (a *alarms) rules(s *settings, tail *supervisor.Tail) []alert.Rule {
 		alert.Rule{Name: "governance_ignored", Severity: alert.Warning, Check: a.ignored.Within(s.alertRemember)},
 		alert.Rule{Name: "governance_withdrawn", Severity: alert.Critical, Check: a.withdrawn.Within(s.alertRemember)},
 	)
+	return append(rules, a.upgradeRules(s)...)
 }
 
 // ended looks at how one process of the node ended.

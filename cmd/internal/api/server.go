@@ -14,6 +14,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade"
 	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
@@ -28,6 +29,9 @@ type Config struct {
 	Governance func() governance.Status
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
+	Upgrades   *upgrade.Upgrader
+	Home       upgrade.Home
+	Backups    *upgrade.Backups // nil: there are none
 	Hub        *Hub
 	LogFile    string // where the node's output is kept too; empty: nowhere
 	Version    Version
