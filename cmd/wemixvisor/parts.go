@@ -43,6 +43,7 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
+	consent  consent
 	happened alarms
 	board    *alert.Board
 	notifier *alert.Notifier
@@ -64,6 +65,9 @@ type parts struct {
 // examine says what cannot work before anything is written, and opens the ports.
 func (p *parts) examine() error {
 	s := p.s
+	if err := s.remote(upgrade.Remote); err != nil {
+		return err
+	}
 	p.home = upgrade.Home{Root: s.home, Name: s.name}
 	var err error
 	if p.image, err = bundled(s, nil); err != nil && !p.home.LaidOut() {
@@ -100,6 +104,7 @@ func (p *parts) build(ctx context.Context) error {
 	if err := p.buildWatch(); err != nil {
 		return err
 	}
+	p.buildConsensus()
 	p.buildNode(ctx)
 	if err := p.buildAlerts(); err != nil {
 		return err

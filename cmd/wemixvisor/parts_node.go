@@ -55,13 +55,13 @@ func (p *parts) buildNode(ctx context.Context) {
 		p.own.set(s)
 		p.prober.SetLimits(s.limits())
 		p.supervisor.SetPolicy(s.policy())
-		p.board.SetRules(p.happened.rules(s, p.supervisor.Tail()))
+		p.board.SetRules(p.rules(s))
 	}
 	p.forwarder = &supervisor.Forwarder{
 		Signals: signals.C,
 		Map:     s.signalMap,
 		Target:  p.supervisor.Process,
-		Keep:    keep(ctx, p.quit, p.live.hup, p.logger),
+		Keep:    keep(ctx, p.leave, p.live.hup, p.logger),
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
 )
 
 // buildServer makes what answers people and programs.
 func (p *parts) buildServer() {
 	seen := p.observer
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = p.supervisor.Status, p.prober, p.reaper, p.forwarder, version
-	seen.board, seen.notifier = p.board, p.notifier
+	seen.board, seen.notifier, seen.consensus = p.board, p.notifier, p.follower.Consensus
 
 	p.late = make(chan net.Listener, 1)
 	if p.probes != nil {
@@ -36,6 +37,11 @@ func (p *parts) buildServer() {
 		},
 		Settings: func() []api.Setting { return p.live.now.Load().list() },
 		Reload:   p.live.reload,
+		Consensus: func() (chain.Consensus, string) {
+			return p.follower.Consensus(), p.follower.Facts().Version
+		},
+		Gate:     p.gate(),
+		Forced:   func() { p.harm("stop --force") },
 		LogFile:  p.s.logFile,
 		Detached: os.Getenv(detached) != "",
 		Quit:     p.quit,
@@ -46,9 +52,12 @@ func (p *parts) buildServer() {
 
 // status is what GET /api/v1/status answers.
 func (p *parts) status() api.Status {
+	var gate api.Gate
+	gate.Reason, gate.Since = p.waiting()
 	return api.StatusOf(api.Sources{
 		Supervisor: p.supervisor.Status(), Facts: p.follower.Facts(), Health: p.prober.Health(),
 		Alerts: p.board.Alerts(), Network: p.live.now.Load().network, Upgrade: p.home.Current(),
+		Consensus: p.follower.Consensus(), Gate: gate,
 	}, time.Now())
 }
 

@@ -34,6 +34,9 @@ func (p *parts) buildWatch() (err error) {
 		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
 		OnAlarm:    p.prober.SetAlarm,
 		StateFile:  filepath.Join(p.home.Dir(), "head.json"),
+
+		Downtime:    s.gateDowntime,
+		OnConsensus: p.agreed,
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
@@ -58,7 +61,7 @@ func (p *parts) buildAlerts() (err error) {
 			p.hub.Publish(api.TopicAlert, a)
 			p.notifier.Offer(a)
 		},
-		Rules:  p.happened.rules(p.s, p.supervisor.Tail()),
+		Rules:  p.rules(p.s),
 		Scene:  func() alert.Scene { return alert.SceneOf(p.prober, time.Now()) },
 		Logger: p.log("alert"),
 	})

@@ -26,6 +26,7 @@ var reloadable = []string{
 	"alert-min-free",
 	"alert-min-peers",
 	"alert-remember",
+	"alert-rollout",
 	"api-origins",
 	"live-max-rpc-silence",
 	"log-format",

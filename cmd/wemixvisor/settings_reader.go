@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +56,13 @@ const (
 // IsBoolFlag lets a switch stand without a value.
 func (v *value) IsBoolFlag() bool { return v.def == "true" || v.def == "false" }
 
+// oldNames are the variables that were named before there was a rule.
+var oldNames = map[string]string{"validator-mode": "VALIDATOR_MODE"}
+
 func envName(flag string) string {
+	if name, ok := oldNames[flag]; ok {
+		return name
+	}
 	return "DAEMON_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
@@ -124,6 +131,16 @@ func (r *reader) duration(to *time.Duration, name string, def, least time.Durati
 		}
 		*to = d
 		return nil
+	})
+}
+
+// environment takes from variables what no flag has set. An empty one sets
+// nothing: compose files pass on what is not there as that.
+func (r *reader) environment() {
+	r.set.VisitAll(func(f *flag.Flag) {
+		if text := os.Getenv(envName(f.Name)); text != "" && !r.flagged[f.Name] {
+			_ = r.set.Set(f.Name, text) // what is wrong is in errs
+		}
 	})
 }
 

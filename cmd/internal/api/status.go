@@ -25,6 +25,8 @@ type Status struct {
 	Node         Node          `json:"node"`
 	Reason       string        `json:"reason"`
 	Change       *Change       `json:"change"`
+	Gate         *Gate         `json:"gate"`      // null: no planned stop waits
+	Consensus    *Consensus    `json:"consensus"` // null: the node has none, or is not known yet
 	LastExit     *Exit         `json:"last_exit"`
 	Health       probe.Health  `json:"health"`
 	Alerts       []alert.Alert `json:"alerts"`
@@ -63,6 +65,8 @@ type Sources struct {
 	Facts      chain.Facts
 	Health     probe.Health
 	Alerts     []alert.Alert
+	Consensus  chain.Consensus
+	Gate       Gate // an empty reason: no planned stop waits
 	Network    string
 	Upgrade    string
 }
@@ -98,6 +102,7 @@ func StatusOf(src Sources, now time.Time) Status {
 		st.Uptime = now.Sub(sup.Started).Round(time.Second).String()
 	}
 	st.Change = changeOf(sup.Change)
+	st.Gate, st.Consensus = gateOf(src.Gate), consensusOf(src.Consensus)
 	if e := sup.Last; e != nil {
 		st.LastExit = &Exit{Status: e.Exit.Status(), Text: e.Exit.String(), At: e.At, Killed: e.Killed, OOM: e.OOM, LastOutput: e.Words}
 	}
