@@ -28,7 +28,7 @@ func stop(ctx context.Context, s *settings, args []string) error {
 	if err := none("stop", args); err != nil {
 		return err
 	}
-	res, err := act(ctx, api.NewClient(s.controlSocket), "node/stop", api.Action{Force: *force})
+	res, err := patiently(ctx, api.NewClient(s.controlSocket), "node/stop", api.Action{Force: *force})
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func stop(ctx context.Context, s *settings, args []string) error {
 
 func restart(ctx context.Context, s *settings, args []string) error {
 	args = passed(args)
-	res, err := act(ctx, api.NewClient(s.controlSocket), "node/restart", api.Action{Args: args})
+	res, err := patiently(ctx, api.NewClient(s.controlSocket), "node/restart", api.Action{Args: args})
 	if err != nil {
 		return err
 	}
@@ -54,9 +54,9 @@ func restart(ctx context.Context, s *settings, args []string) error {
 	return nil
 }
 
-// act has the supervisor stop the node for something planned, and says what it
+// patiently has the supervisor stop the node for something planned, and says what it
 // waits for while it does: that may take as long as gate-timeout.
-func act(ctx context.Context, c *api.Client, route string, a api.Action) (api.Result, error) {
+func patiently(ctx context.Context, c *api.Client, route string, a api.Action) (api.Result, error) {
 	type outcome struct {
 		api.Result
 		error
@@ -128,6 +128,12 @@ func status(ctx context.Context, s *settings, args []string) error {
 	line("chain", "%s height %d, head age %s, %d peers", st.Node.Client, st.Node.Height, st.Node.HeadAge, st.Node.Peers)
 	if c := st.Consensus; c != nil {
 		line("consensus", "%s: %d of %d validators seal, quorum %d; %s", c.Kind, c.Active, c.Validators, c.Quorum, role(c))
+	}
+	for _, u := range st.Pending {
+		line("pending", "%s at %d, %s %s", u.Name, u.Height, u.Stage, u.Reason)
+	}
+	if d := st.Download; d != nil {
+		line("download", "%s: %s of %s", d.Name, size(d.Done), size(d.Total))
 	}
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)

@@ -84,11 +84,6 @@ func (p *parts) agreed(c chain.Consensus) {
 	}
 }
 
-// rules lists every alert there is.
-func (p *parts) rules(s *settings) []alert.Rule {
-	return append(p.happened.rules(s, p.supervisor.Tail()), p.consensusRules(s)...)
-}
-
 // consensusRules are the questions about the node as a validator.
 func (p *parts) consensusRules(s *settings) []alert.Rule {
 	return []alert.Rule{

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // buildWatch makes what knows how the node is doing.
@@ -33,7 +35,7 @@ func (p *parts) buildWatch() (err error) {
 		OnFacts:    p.prober.SetFacts,
 		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
 		OnAlarm:    p.prober.SetAlarm,
-		StateFile:  filepath.Join(p.home.Dir(), "head.json"),
+		StateFile:  headFile(p.home),
 
 		Downtime:    s.gateDowntime,
 		OnConsensus: p.agreed,
@@ -51,6 +53,9 @@ func (p *parts) buildWatch() (err error) {
 	return nil
 }
 
+// headFile is where the last head is kept.
+func headFile(h upgrade.Home) string { return filepath.Join(h.Dir(), "head.json") }
+
 // buildAlerts makes what judges all that, and who is told.
 func (p *parts) buildAlerts() (err error) {
 	if p.notifier, err = newNotifier(p.s, p.s.alertURLs, p.log("alert")); err != nil {
@@ -66,6 +71,11 @@ func (p *parts) buildAlerts() (err error) {
 		Logger: p.log("alert"),
 	})
 	return nil
+}
+
+// rules lists every alert there is.
+func (p *parts) rules(s *settings) []alert.Rule {
+	return slices.Concat(p.happened.rules(s, p.supervisor.Tail()), backupRules(s, p.backups, p.began), p.consensusRules(s))
 }
 
 // judge runs the rules until no more can come of them.

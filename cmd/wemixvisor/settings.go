@@ -22,6 +22,8 @@ type settings struct {
 	probeSettings
 	alertSettings
 	apiSettings
+	upgradeSettings
+	backupSettings
 	logSettings
 	validatorSettings
 
@@ -42,6 +44,8 @@ func (r *reader) define(s *settings) {
 	s.probeSettings.define(r)
 	s.alertSettings.define(r)
 	s.apiSettings.define(r)
+	s.upgradeSettings.define(r)
+	s.backupSettings.define(r)
 	s.logSettings.define(r)
 	s.validatorSettings.define(r)
 }
@@ -49,7 +53,7 @@ func (r *reader) define(s *settings) {
 // complete fills what depends on other settings, and refuses what does not go
 // together.
 func (s *settings) complete() (errs []error) {
-	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete} {
+	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete, s.upgradeSettings.complete} {
 		if err := complete(); err != nil {
 			errs = append(errs, err)
 		}

@@ -56,12 +56,17 @@ const (
 // IsBoolFlag lets a switch stand without a value.
 func (v *value) IsBoolFlag() bool { return v.def == "true" || v.def == "false" }
 
-// oldNames are the variables that were named before there was a rule.
-var oldNames = map[string]string{"validator-mode": "VALIDATOR_MODE"}
+// oldNames are variables that keep the names they had before DAEMON_.
+var oldNames = map[string]string{
+	"custom-preupgrade":    "COSMOVISOR_CUSTOM_PREUPGRADE",
+	"unsafe-skip-backup":   "UNSAFE_SKIP_BACKUP",
+	"unsafe-skip-checksum": "UNSAFE_SKIP_CHECKSUM",
+	"validator-mode":       "VALIDATOR_MODE",
+}
 
 func envName(flag string) string {
-	if name, ok := oldNames[flag]; ok {
-		return name
+	if old, ok := oldNames[flag]; ok {
+		return old
 	}
 	return "DAEMON_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
@@ -134,8 +139,8 @@ func (r *reader) duration(to *time.Duration, name string, def, least time.Durati
 	})
 }
 
-// environment takes from variables what no flag has set. An empty one sets
-// nothing: compose files pass on what is not there as that.
+// environment takes from variables what no flag has set; an empty one counts as
+// not set.
 func (r *reader) environment() {
 	r.set.VisitAll(func(f *flag.Flag) {
 		if text := os.Getenv(envName(f.Name)); text != "" && !r.flagged[f.Name] {

@@ -15,6 +15,7 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // Config is what a Server answers from.
@@ -30,6 +31,9 @@ type Config struct {
 	Consensus  func() (c chain.Consensus, version string) // and the node's own version
 	Gate       func(context.Context) error                // returns when a planned stop may be; nil: at once
 	Forced     func()                                     // called before a stop that does not wait for that; optional
+	Upgrades   *upgrade.Upgrader
+	Home       upgrade.Home
+	Backups    *upgrade.Backups // nil: there are none
 	Hub        *Hub
 	LogFile    string // where the node's output is kept too; empty: nowhere
 	Version    Version
