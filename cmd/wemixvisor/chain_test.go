@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,20 +18,49 @@ type chainRPC struct {
 	lag    atomic.Int64
 	silent atomic.Bool
 	halt   atomic.Int64 // the height it stands at; 0: it moves
+
+	// signers of a chain by proof of authority, of whom the node is the first and
+	// so many of the others seal in turn with it; none: it has no consensus.
+	signers []string
+	others  atomic.Int64
 }
 
 func newChainRPC(t *testing.T) *chainRPC {
 	t.Helper()
 	c := &chainRPC{}
 	began := time.Now()
-	one := func(method string) any {
+	one := func(method string, params []any) any {
 		height := 1000 + time.Since(began).Milliseconds()/500
 		if halt := c.halt.Load(); halt > 0 {
 			height = halt
 		}
+		if len(params) > 0 {
+			if asked, err := strconv.ParseInt(fmt.Sprint(params[0]), 0, 64); err == nil {
+				height = asked
+			}
+		}
+		hash := func(height int64) string { return fmt.Sprintf("0x%064x", height) }
+		sealer := height % (c.others.Load() + 1)
 		block := map[string]any{
-			"number": fmt.Sprintf("%#x", height), "hash": "0x" + strings.Repeat("0", 56) + fmt.Sprintf("%08x", height),
+			"number": fmt.Sprintf("%#x", height), "hash": hash(height), "parentHash": hash(height - 1),
 			"timestamp": fmt.Sprintf("%#x", time.Now().Unix()-c.age.Load()),
+			"extraData": fmt.Sprintf("0x%x", fmt.Sprintf("geth/v1.16.%d/linux", 9-sealer)),
+		}
+		if c.signers != nil {
+			switch method {
+			case "rpc_modules":
+				return map[string]string{"eth": "1.0", "net": "1.0", "web3": "1.0", "admin": "1.0", "clique": "1.0"}
+			case "clique_getSigners":
+				return c.signers
+			case "clique_getSigner":
+				return c.signers[sealer]
+			case "clique_status":
+				return map[string]any{}
+			case "eth_coinbase":
+				return c.signers[0]
+			case "admin_nodeInfo":
+				return json.RawMessage(`{"protocols":{"eth":{"config":{"pragueBlock":5000,"clique":{"period":1,"epoch":30000}}}}}`)
+			}
 		}
 		switch method {
 		case "web3_clientVersion":
@@ -61,6 +90,7 @@ func newChainRPC(t *testing.T) *chainRPC {
 		type question struct {
 			ID     json.RawMessage `json:"id"`
 			Method string          `json:"method"`
+			Params []any           `json:"params"`
 		}
 		type reply struct {
 			Version string          `json:"jsonrpc"`
@@ -74,14 +104,14 @@ func newChainRPC(t *testing.T) *chainRPC {
 		if json.Unmarshal(raw, &many) == nil {
 			replies := []reply{}
 			for _, q := range many {
-				replies = append(replies, reply{"2.0", q.ID, one(q.Method)})
+				replies = append(replies, reply{"2.0", q.ID, one(q.Method, q.Params)})
 			}
 			_ = json.NewEncoder(w).Encode(replies)
 			return
 		}
 		var q question
 		_ = json.Unmarshal(raw, &q)
-		_ = json.NewEncoder(w).Encode(reply{"2.0", q.ID, one(q.Method)})
+		_ = json.NewEncoder(w).Encode(reply{"2.0", q.ID, one(q.Method, q.Params)})
 	}))
 	t.Cleanup(srv.Close)
 	c.url = srv.URL

@@ -19,14 +19,16 @@ import (
 const lasting = "until the supervisor itself is restarted"
 
 func stop(ctx context.Context, s *settings, args []string) error {
-	args, err := flags(flag.NewFlagSet("stop", flag.ContinueOnError), args)
+	set := flag.NewFlagSet("stop", flag.ContinueOnError)
+	force := set.Bool("force", false, "")
+	args, err := flags(set, args)
 	if err != nil {
 		return err
 	}
 	if err := none("stop", args); err != nil {
 		return err
 	}
-	res, err := api.NewClient(s.controlSocket).Act(ctx, "node/stop", api.Action{})
+	res, err := patiently(ctx, api.NewClient(s.controlSocket), "node/stop", api.Action{Force: *force})
 	if err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func stop(ctx context.Context, s *settings, args []string) error {
 
 func restart(ctx context.Context, s *settings, args []string) error {
 	args = passed(args)
-	res, err := api.NewClient(s.controlSocket).Act(ctx, "node/restart", api.Action{Args: args})
+	res, err := patiently(ctx, api.NewClient(s.controlSocket), "node/restart", api.Action{Args: args})
 	if err != nil {
 		return err
 	}
@@ -50,6 +52,47 @@ func restart(ctx context.Context, s *settings, args []string) error {
 	}
 	fmt.Println()
 	return nil
+}
+
+// patiently has the supervisor stop the node for something planned, and says what it
+// waits for while it does: that may take as long as gate-timeout.
+func patiently(ctx context.Context, c *api.Client, route string, a api.Action) (api.Result, error) {
+	type outcome struct {
+		api.Result
+		error
+	}
+	done := make(chan outcome, 1)
+	go func() { // ends with the answer, or with ctx
+		res, err := c.Act(ctx, route, a)
+		done <- outcome{res, err}
+	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	told := ""
+	for {
+		select {
+		case o := <-done:
+			return o.Result, o.error
+		case <-tick.C:
+		}
+		var st api.Status
+		if a.Force || c.Get(ctx, "status", &st) != nil || st.Gate == nil || st.Gate.Reason == told {
+			continue
+		}
+		told = st.Gate.Reason
+		fmt.Fprintf(os.Stderr, "wemixvisor: waiting: %s (Ctrl-C gives up; wemixvisor stop --force does not wait)\n", told)
+	}
+}
+
+// role is what the node is in its network.
+func role(c *api.Consensus) string {
+	switch {
+	case !c.IsValidator:
+		return "this node is none of them"
+	case c.IsActive:
+		return "this node does"
+	}
+	return "this node does not"
 }
 
 func status(ctx context.Context, s *settings, args []string) error {
@@ -77,9 +120,15 @@ func status(ctx context.Context, s *settings, args []string) error {
 	if c := st.Change; c != nil {
 		line("change", "%s %s: %s since %s", c.Kind, c.Name, c.Stage, c.Since.Format(time.RFC3339))
 	}
+	if g := st.Gate; g != nil {
+		line("gate", "a stop waits since %s: %s", g.Since.Format(time.RFC3339), g.Reason)
+	}
 	line("node", "pid %d, up %s, %d restarts", st.PID, st.Uptime, st.RestartCount)
 	line("binary", "%s %s", st.Binary, st.Version)
 	line("chain", "%s height %d, head age %s, %d peers", st.Node.Client, st.Node.Height, st.Node.HeadAge, st.Node.Peers)
+	if c := st.Consensus; c != nil {
+		line("consensus", "%s: %d of %d validators seal, quorum %d; %s", c.Kind, c.Active, c.Validators, c.Quorum, role(c))
+	}
 	for _, u := range st.Pending {
 		line("pending", "%s at %d, %s %s", u.Name, u.Height, u.Stage, u.Reason)
 	}

@@ -62,7 +62,7 @@ func commands() []command {
 		{"exec", "[--] PROGRAM [args...]", "run any program with all duties of PID 1", true, execute},
 		{"init", "[--import-cosmovisor DIR] [PATH]", "lay out the home from a node binary", false, layOut},
 		{"start", "[node-args...]", "start the node; launches a supervisor in the background when none runs", false, start},
-		{"stop", "", "stop the node; a supervisor in the foreground stays", false, stop},
+		{"stop", "[--force]", "stop the node; a supervisor in the foreground stays; --force: past the quorum gate of validator-mode", false, stop},
 		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
 		{"status", "[--json]", "tell what the node does and how it is", false, status},
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},

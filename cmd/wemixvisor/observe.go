@@ -11,6 +11,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
 )
@@ -24,6 +25,7 @@ type observer struct {
 	forwarder  *supervisor.Forwarder
 	board      *alert.Board
 	notifier   *alert.Notifier
+	consensus  func() chain.Consensus
 	backups    *upgrade.Backups
 	version    string
 	plans      func() []upgrade.Entry
@@ -135,6 +137,12 @@ func (o *observer) families() []family {
 		e.gauge("rpc_latency_seconds", "How long the last answered RPC call took.", point{value: facts.Latency.Seconds()})
 	}
 	e.counter("rpc_errors_total", "RPC calls without a usable answer.", point{value: float64(facts.Errors)})
+
+	if c := o.consensus(); c.Kind != "" {
+		e.gauge("validators_active", "Validators that sealed one of the last blocks, of which there are as many as validators.", point{value: float64(c.Active())})
+		e.gauge("validators_quorum", "How many validators it takes to go on.", point{value: float64(c.Quorum)})
+		e.gauge("validator_is_active", "Whether the node is one of the active validators.", point{value: number(c.IsActive())})
+	}
 
 	health := o.prober.Health()
 	var checks []point

@@ -36,6 +36,9 @@ func observed() *observer {
 	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Running, Pid: 42, Started: now} }
 	o.prober, o.reaper, o.forwarder, o.version = p, reaper.New(), &supervisor.Forwarder{}, "v1"
 	o.board = alert.NewBoard(alert.BoardConfig{Rules: (&alarms{}).rules(&settings{}, nil)})
+	o.consensus = func() chain.Consensus {
+		return chain.Consensus{Kind: chain.Clique, Quorum: 2, Validators: []chain.Validator{{Self: true, Active: true}, {Active: true}, {}}}
+	}
 	o.backups = upgrade.NewBackups(upgrade.BackupsConfig{})
 	o.notifier, _ = alert.NewNotifier(alert.NotifierConfig{})
 	o.plans = func() []upgrade.Entry {
@@ -82,6 +85,7 @@ func TestMetricsAreAllThere(t *testing.T) {
 		`reaped_total 0`, `signals_forwarded_total{signal="USR1"} 0`, `disk_free_bytes{path="/a \"strange\\path"} 1`,
 		`disk_size_bytes{path="/b"} 4`, `check_healthy{check="sync"} 1`, `alerts_total{alert="node_down"} 0`,
 		`alerts_total{alert="unclean_shutdown"} 0`, `alert_firing{alert="disk_low"} 0`,
+		`validators_active 2`, `validators_quorum 2`, `validator_is_active 1`,
 		`upgrades_total 2`, `upgrades_success_total 1`, `upgrades_failed_total 0`, `upgrades_rolled_back_total 1`,
 		`upgrades_pending 2`, `upgrade_plan_height 100`, `upgrade_plan_ready 1`,
 		`upgrade_downtime_seconds_bucket{le="0.05"} 0`, `upgrade_downtime_seconds_bucket{le="0.1"} 1`,
@@ -106,9 +110,11 @@ func TestMetricsOfANodeNeverStarted(t *testing.T) {
 	o := observed()
 	o.prober = probe.New(probe.Config{})
 	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Stopped} }
+	o.consensus = func() chain.Consensus { return chain.Consensus{} }
 	var text bytes.Buffer
 	o.write(&text)
-	for _, name := range []string{"node_height", "node_peers", "node_syncing", "rpc_latency_seconds", "disk_free_bytes", "node_start_time_seconds", "node_memory_bytes"} {
+	for _, name := range []string{"node_height", "node_peers", "node_syncing", "rpc_latency_seconds", "disk_free_bytes", "node_start_time_seconds", "node_memory_bytes",
+		"validators_active", "validators_quorum", "validator_is_active"} {
 		if strings.Contains(text.String(), "wemixvisor_"+name) {
 			t.Errorf("want no %s: nobody knows it", name)
 		}

@@ -46,6 +46,7 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
+	consent    consent
 	queue      *upgrade.Queue
 	upgrader   *upgrade.Upgrader
 	governance *governance.Watcher // nil: off
@@ -74,6 +75,9 @@ type parts struct {
 // examine says what cannot work before anything is written, and opens the ports.
 func (p *parts) examine() error {
 	s := p.s
+	if err := s.remote(upgrade.Remote); err != nil {
+		return err
+	}
 	p.home = upgrade.Home{Root: s.home, Name: s.name}
 	var err error
 	if p.image, err = bundled(s, nil); err != nil && !p.home.LaidOut() {
@@ -110,6 +114,7 @@ func (p *parts) build(ctx context.Context) error {
 	if err := p.buildWatch(); err != nil {
 		return err
 	}
+	p.buildConsensus()
 	p.buildNode(ctx)
 	p.buildBackups()
 	p.buildUpgrades()

@@ -28,7 +28,7 @@ type backupParts struct {
 func (p *parts) buildBackups() {
 	node := p.supervisor.Status
 	p.backupParts = newBackupParts(p.s, p.home, p.log("backup"), func(c *upgrade.BackupsConfig) {
-		c.Node = p.supervisor
+		c.Node, c.Gate = p.supervisor, p.gate()
 		c.Policy = func() upgrade.BackupPolicy { return p.live.now.Load().policyOfBackups() }
 		c.Facts = func() upgrade.Facts { return factsOf(p.follower.Facts()) }
 		c.Version = func() string { return p.follower.Facts().Version }

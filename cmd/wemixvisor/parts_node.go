@@ -62,7 +62,7 @@ func (p *parts) buildNode(ctx context.Context) {
 		Signals: signals.C,
 		Map:     s.signalMap,
 		Target:  p.supervisor.Process,
-		Keep:    keep(ctx, p.quit, p.live.hup, p.logger),
+		Keep:    keep(ctx, p.leave, p.live.hup, p.logger),
 	}
 }
 

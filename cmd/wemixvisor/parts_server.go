@@ -11,6 +11,7 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
 )
 
 // buildServer makes what answers people and programs.
@@ -18,6 +19,7 @@ func (p *parts) buildServer() {
 	seen := p.observer
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = p.supervisor.Status, p.prober, p.reaper, p.forwarder, version
 	seen.board, seen.notifier, seen.backups, seen.plans = p.board, p.notifier, p.backups, p.upgrader.List
+	seen.consensus = p.follower.Consensus
 
 	p.late = make(chan net.Listener, 1)
 	if p.probes != nil {
@@ -39,22 +41,30 @@ func (p *parts) buildServer() {
 		Governance: p.governed,
 		Settings:   func() []api.Setting { return p.live.now.Load().list() },
 		Reload:     p.live.reload,
-		LogFile:    p.s.logFile,
-		Detached:   os.Getenv(detached) != "",
-		Quit:       p.quit,
-		Logger:     p.log("api"),
-		Status:     p.status,
-		Backups:    p.backups,
+		Consensus: func() (chain.Consensus, string) {
+			return p.follower.Consensus(), p.follower.Facts().Version
+		},
+		Gate:     p.gate(),
+		Forced:   func() { p.harm("stop --force") },
+		LogFile:  p.s.logFile,
+		Detached: os.Getenv(detached) != "",
+		Quit:     p.quit,
+		Logger:   p.log("api"),
+		Status:   p.status,
+		Backups:  p.backups,
 	})
 }
 
 // status is what GET /api/v1/status answers.
 func (p *parts) status() api.Status {
+	var gate api.Gate
+	gate.Reason, gate.Since = p.waiting()
 	return api.StatusOf(api.Sources{
 		Supervisor: p.supervisor.Status(), Facts: p.follower.Facts(), Health: p.prober.Health(),
 		Alerts: p.board.Alerts(), Network: p.live.now.Load().network, Upgrade: p.home.Current(),
 		Plans: p.upgrader.List(), Download: p.upgrader.Downloading(),
-		Backup: api.BackupStateOf(p.backups.Figures(), p.backups.Job()),
+		Backup:    api.BackupStateOf(p.backups.Figures(), p.backups.Job()),
+		Consensus: p.follower.Consensus(), Gate: gate,
 	}, time.Now())
 }
 

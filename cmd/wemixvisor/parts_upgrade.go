@@ -22,6 +22,7 @@ func (p *parts) buildUpgrades() {
 	c.Logger = p.log("upgrade")
 	c.Facts = func() upgrade.Facts { return factsOf(p.follower.Facts()) }
 	c.Forks, c.Archive = p.forks, p.backups.Archive
+	c.Gate = p.gate()
 	c.WaitHeight = func(ctx context.Context, height uint64) error {
 		_, err := p.follower.WaitHeight(ctx, height)
 		return err
@@ -40,7 +41,8 @@ func (p *parts) buildUpgrades() {
 func upgradeConfig(s *settings, home upgrade.Home) upgrade.Config {
 	return upgrade.Config{
 		Home: home, Data: s.dataDir, Version: version, Env: nodeEnv(os.Environ()),
-		PollInterval: s.pollInterval, ImagePolicy: s.imagePolicy, Rollback: s.rollback,
+		ValidatorMode: s.validatorMode,
+		PollInterval:  s.pollInterval, ImagePolicy: s.imagePolicy, Rollback: s.rollback,
 		SkipBackup: s.skipBackup, LeaveAfter: !s.restartAfterUpgrade, RestartDelay: s.restartDelay,
 		ConfirmTimeout: s.confirmTimeout, ConfirmTime: s.confirmTime, ConfirmBlocks: uint64(s.confirmBlocks), MaxLag: uint64(s.alertMaxLag),
 		CustomPreupgrade: s.customPreupgrade, PreupgradeSubcommand: s.preupgradeSubcommand,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/wemix/wemixvisor/cmd/internal/api"
@@ -35,6 +36,9 @@ func (p *parts) buildWatch() (err error) {
 		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
 		OnAlarm:    p.prober.SetAlarm,
 		StateFile:  headFile(p.home),
+
+		Downtime:    s.gateDowntime,
+		OnConsensus: p.agreed,
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
@@ -71,7 +75,7 @@ func (p *parts) buildAlerts() (err error) {
 
 // rules lists every alert there is.
 func (p *parts) rules(s *settings) []alert.Rule {
-	return append(p.happened.rules(s, p.supervisor.Tail()), backupRules(s, p.backups, p.began)...)
+	return slices.Concat(p.happened.rules(s, p.supervisor.Tail()), backupRules(s, p.backups, p.began), p.consensusRules(s))
 }
 
 // judge runs the rules until no more can come of them.

@@ -223,6 +223,23 @@ func everyReloadable(t *testing.T) {
 			t.Fatalf("want the exit 0 to be the end again, have %d %s", code, out)
 		}
 	})
+	t.Run("roll-out", func(t *testing.T) {
+		prove("alert-rollout")
+		t.Parallel()
+		h := newHouse(t, steady, "DAEMON_RPC_ADDRESS="+newSigner(t, 1).url)
+		h.run()
+		h.running(0)
+		h.until("the consensus", func() bool { st, _ := h.status(); return st.Consensus != nil && st.Consensus.Active == 2 })
+		if st, _ := h.status(); len(st.Alerts) > 0 {
+			t.Fatalf("want the fork far ahead, have %v", st.Alerts)
+		}
+		h.reload("alert-rollout = 100000")
+		h.until("the alert", func() bool {
+			st, _ := h.status()
+			return len(st.Alerts) == 1 && st.Alerts[0].Name == "rollout_behind" &&
+				strings.Contains(st.Alerts[0].Summary, "only 1 validators propose with v1.16.9") && strings.Contains(st.Alerts[0].Summary, "prague comes at block 5000")
+		})
+	})
 	t.Run("alerts", func(t *testing.T) {
 		prove("alert-for", "alert-head-age", "alert-max-lag", "alert-min-peers", "alert-min-free")
 		t.Parallel()

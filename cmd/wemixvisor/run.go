@@ -119,6 +119,7 @@ func keep(ctx context.Context, quit, reload func(), logger log.Logger) func(sysc
 			quit()
 		case syscall.SIGHUP: // it kills these nodes uncleanly
 			reload()
+		case syscall.SIGPIPE: // our own sockets raise it when a client leaves; it ends many a node
 		default:
 			return false
 		}

@@ -26,6 +26,7 @@ type settings struct {
 	backupSettings
 	governanceSettings
 	logSettings
+	validatorSettings
 
 	args     []string         // what they were read from, for the next reading
 	given    map[string]given // what was set, and where
@@ -48,6 +49,7 @@ func (r *reader) define(s *settings) {
 	s.backupSettings.define(r)
 	s.governanceSettings.define(r)
 	s.logSettings.define(r)
+	s.validatorSettings.define(r)
 }
 
 // complete fills what depends on other settings, and refuses what does not go

@@ -61,6 +61,7 @@ var oldNames = map[string]string{
 	"custom-preupgrade":    "COSMOVISOR_CUSTOM_PREUPGRADE",
 	"unsafe-skip-backup":   "UNSAFE_SKIP_BACKUP",
 	"unsafe-skip-checksum": "UNSAFE_SKIP_CHECKSUM",
+	"validator-mode":       "VALIDATOR_MODE",
 }
 
 func envName(flag string) string {

@@ -31,6 +31,8 @@ var templates = map[string][]choice{
 	"validator": {
 		{"network", "mainnet", ""},
 		patientStop,
+		{"validator-mode", "true", "before every planned stop wait until the network can do without this validator"},
+		{"gate-downtime", "1m", "alike in the whole network: it makes the turns"},
 		{"on-exit-zero", "restart", "these nodes end with 0 when the disk is nearly full; a validator comes back"},
 		{"live-max-rpc-silence", "0s", "a validator that seals and does not answer is better left alone"},
 		{"ready-min-peers", "1", "alone it seals nothing"},

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -159,26 +160,41 @@ func (c Consensus) Versions() map[string]int {
 	return count
 }
 
-// Rollout returns how many validators propose with version already, and how
-// many it takes.
+// Rollout returns how many validators propose with version already or with a
+// later one, and how many it takes.
 func (c Consensus) Rollout(version string) (have, want int) {
 	for _, v := range c.Validators {
-		if v.Version != "" && SameVersion(v.Version, version) {
+		if v.Version != "" && atLeast(v.Version, version) {
 			have++
 		}
 	}
 	return have, c.Quorum
 }
 
-// SameVersion compares what a block says of its proposer's binary with what a
-// binary says of itself: v1.2.3 there is 1.2.3-stable-0123abcd here.
-func SameVersion(a, b string) bool {
-	bare := func(s string) string {
-		s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
-		s, _, _ = strings.Cut(s, "+")
-		return s
+// atLeast compares what a block says of its proposer's binary with what a
+// binary says of itself: v1.2.3 there is 1.2.3-stable-0123abcd here. It reports
+// whether a is b or later. What is no numbers with dots between can only be the
+// same.
+func atLeast(a, b string) bool {
+	a, b = bare(a), bare(b)
+	x, y := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range min(len(x), len(y)) {
+		n, errN := strconv.ParseUint(x[i], 10, 32)
+		m, errM := strconv.ParseUint(y[i], 10, 32)
+		switch {
+		case errN != nil || errM != nil:
+			return a == b
+		case n != m:
+			return n > m
+		}
 	}
-	return bare(a) == bare(b)
+	return len(x) >= len(y)
+}
+
+func bare(version string) string {
+	version, _, _ = strings.Cut(strings.TrimPrefix(version, "v"), "-")
+	version, _, _ = strings.Cut(version, "+")
+	return version
 }
 
 // name is how a validator is called in a sentence.

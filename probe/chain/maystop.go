@@ -32,7 +32,7 @@ func (c Consensus) MayStop(now time.Time) (ok bool, reason string) {
 	if ok, reason, done := c.unjudged(now); done {
 		return ok, reason
 	}
-	if c.halted(now) {
+	if c.Halted(now) {
 		return true, fmt.Sprintf("the chain stands since block %d: nothing is left to halt", c.Head.Number)
 	}
 	var warnings []string
@@ -73,7 +73,7 @@ func (c Consensus) MayStop(now time.Time) (ok bool, reason string) {
 // Harm says what stopping the node now does to the chain, empty when nothing:
 // what an operator or orchestrator who stops it without asking should read.
 func (c Consensus) Harm(now time.Time) string {
-	if _, _, done := c.unjudged(now); done || c.halted(now) {
+	if _, _, done := c.unjudged(now); done || c.Halted(now) {
 		return ""
 	}
 	return c.harm()
@@ -144,7 +144,9 @@ func (c Consensus) size() int {
 	return len(c.Validators)
 }
 
-func (c Consensus) halted(now time.Time) bool {
+// Halted reports whether no block has come for so long that the chain stands,
+// with or without the node.
+func (c Consensus) Halted(now time.Time) bool {
 	return c.Head.Known() && c.Head.Age(now) > haltedAfter*c.period()
 }
 

@@ -26,7 +26,7 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-func TestSameVersion(t *testing.T) {
+func TestRolloutCountsVersions(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		a, b string
@@ -36,14 +36,21 @@ func TestSameVersion(t *testing.T) {
 		{"v1.0.1", "v1.0.1-stable-940e9f28", true},
 		{"v1.0.1", "v1.0.1+build7", true},
 		{"v1.0.1", "v1.0.10", false},
+		{"v1.0.10", "v1.0.1", true},
 		{"v0.10.9", "v1.0.1", false},
+		{"v2.0.0", "1.9.9-stable", true},
+		{"v1.0", "v1.0.1", false},
+		{"v1.0.1", "v1.0", true},
+		{"v1.x", "v1.x", true},
+		{"v1.x", "v1.y", false},
+		{"", "v1.0.0", false},
 	} {
-		if have := SameVersion(tc.a, tc.b); have != tc.want {
-			t.Errorf("want %v of %s and %s, have %v", tc.want, tc.a, tc.b, have)
+		if have := atLeast(tc.a, tc.b); have != tc.want {
+			t.Errorf("want %v of %q at least %q, have %v", tc.want, tc.a, tc.b, have)
 		}
 	}
 	c := Consensus{Quorum: 3}
-	for i, v := range []string{"v1.0.1", "v1.0.1", "v1.0.0", ""} {
+	for i, v := range []string{"v1.0.1", "v1.1.0", "v1.0.0", ""} {
 		c.Validators = append(c.Validators, Validator{Address: fmt.Sprint(i), Version: v})
 	}
 	if have, want := c.Rollout("1.0.1-stable"); have != 2 || want != 3 {

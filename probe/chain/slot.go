@@ -68,3 +68,9 @@ func (s Slot) Next(height uint64) (uint64, bool) {
 	}
 	return (number + ahead) * s.Length, true
 }
+
+// Round returns how long it takes until each validator has had its turn: the
+// longest that one waits for its own while nobody is away. Zero: not known.
+func (c Consensus) Round() time.Duration {
+	return time.Duration(uint64(c.Slot.Of)*c.Slot.Length) * c.period()
+}

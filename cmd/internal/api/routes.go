@@ -25,6 +25,7 @@ func (s *Server) routes() []Route {
 		{get, "governance", "what the follower of a network's votes sees", nil, tells(s.governance)},
 		{get, "governance/proposals", "the votes that were seen, the newest first", nil, tells(s.proposals)},
 		{get, "governance/proposals/{id}", "one of them", nil, tells(s.proposal)},
+		{get, "validators", "who seals, the quorum, the turns, the versions and the forks the node knows; 501 where it has no consensus to ask about", nil, tells(s.validators)},
 		{get, "config", "every setting, its value and where it came from; secrets are masked", nil, tells(s.config)},
 		{get, "upgrades", "every upgrade: pending ones first, then what became of the others", nil, tells(s.listUpgrades)},
 		{get, "upgrades/{name}", "one upgrade, with every stage it was in", nil, tells(s.oneUpgrade)},
@@ -43,8 +44,8 @@ func (s *Server) routes() []Route {
 		{get, "openapi.json", "this document", nil, tells(s.document)},
 
 		{post, "node/start", "starts the node", nil, does(http.StatusOK, s.start)},
-		{post, "node/stop", "stops the node, and answers when it is gone", nil, does(http.StatusOK, s.stop)},
-		{post, "node/restart", "restarts the node", nil, does(http.StatusOK, s.restart)},
+		{post, "node/stop", "stops the node, and answers when it is gone; a validator's stop waits for the network, unless force", nil, does(http.StatusOK, s.stop)},
+		{post, "node/restart", "restarts the node; a validator's stop waits for the network, unless force", nil, does(http.StatusOK, s.restart)},
 		{post, "upgrades", "schedules an upgrade; answers when it is on disk, with wait when it is prepared or is not", nil, does(http.StatusCreated, s.schedule)},
 		{post, "upgrades/{name}/check", "whether an upgrade could be applied", nil, does(http.StatusOK, s.checkUpgrade)},
 		{post, "upgrades/{name}/retry", "takes up an upgrade again that was rolled back, failed or is held", nil, does(http.StatusOK, s.retryUpgrade)},

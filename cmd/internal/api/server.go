@@ -14,6 +14,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 	"github.com/wemix/wemixvisor/upgrade/governance"
 )
@@ -29,6 +30,9 @@ type Config struct {
 	Governance func() governance.Status
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
+	Consensus  func() (c chain.Consensus, version string) // and the node's own version
+	Gate       func(context.Context) error                // returns when a planned stop may be; nil: at once
+	Forced     func()                                     // called before a stop that does not wait for that; optional
 	Upgrades   *upgrade.Upgrader
 	Home       upgrade.Home
 	Backups    *upgrade.Backups // nil: there are none
@@ -70,7 +74,8 @@ type Server struct {
 	cfg Config
 	mux *http.ServeMux
 
-	testing chan struct{} // holds one test alert
+	testing  chan struct{} // holds one test alert
+	stopping chan struct{} // holds one stop that waits at the gate
 }
 
 // NewServer returns a Server. Don't forget to Serve.
@@ -78,7 +83,7 @@ func NewServer(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = log.NewNopLogger()
 	}
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), testing: make(chan struct{}, 1)}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), testing: make(chan struct{}, 1), stopping: make(chan struct{}, 1)}
 	for _, route := range s.routes() {
 		s.mux.HandleFunc(route.Method+" "+base+route.Path, func(w http.ResponseWriter, r *http.Request) {
 			if err := route.do(w, r); err != nil {

@@ -26,6 +26,8 @@ type Status struct {
 	Node         Node              `json:"node"`
 	Reason       string            `json:"reason"`
 	Change       *Change           `json:"change"`
+	Gate         *Gate             `json:"gate"`      // null: no planned stop waits
+	Consensus    *Consensus        `json:"consensus"` // null: the node has none, or is not known yet
 	Pending      []Pending         `json:"pending"`
 	Download     *upgrade.Download `json:"download"`
 	Backup       BackupState       `json:"backup"`
@@ -77,6 +79,8 @@ type Sources struct {
 	Facts      chain.Facts
 	Health     probe.Health
 	Alerts     []alert.Alert
+	Consensus  chain.Consensus
+	Gate       Gate // an empty reason: no planned stop waits
 	Network    string
 	Upgrade    string
 	Plans      []upgrade.Entry
@@ -118,6 +122,7 @@ func StatusOf(src Sources, now time.Time) Status {
 		st.Uptime = now.Sub(sup.Started).Round(time.Second).String()
 	}
 	st.Change = changeOf(sup.Change)
+	st.Gate, st.Consensus = gateOf(src.Gate), consensusOf(src.Consensus)
 	for _, e := range src.Plans {
 		if e.Stage.Pending() {
 			st.Pending = append(st.Pending, Pending{e.Name, e.Height, e.Stage, e.Reason, e.BlocksLeft, e.ETA})
