@@ -25,6 +25,12 @@ const copiers = 4
 // now; then the time that takes follows the number of files, and where links cannot
 // be made, the data.
 func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snapshot, error) {
+	return s.commit(ctx, reason, o, new(locks))
+}
+
+// commit makes the rollback point, with the node's locks in held. Nil says that
+// the node stands still and keeps them.
+func (s *Snapshotter) commit(ctx context.Context, reason string, o Origin, held *locks) (Snapshot, error) {
 	begun := time.Now()
 	at, end, err := s.begin(ctx)
 	if err != nil {
@@ -32,11 +38,12 @@ func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snap
 	}
 	defer end()
 	if s.next == nil || !s.next.ready || !exists(s.next.mirror(".")) {
-		var held locks
-		_, err := at.survey(ctx, &held)
-		held.free()
-		if err != nil {
-			return Snapshot{}, fmt.Errorf("commit snapshot: %w", err)
+		if held != nil {
+			_, err := at.survey(ctx, held)
+			held.free()
+			if err != nil {
+				return Snapshot{}, fmt.Errorf("commit snapshot: %w", err)
+			}
 		}
 		if _, err := s.prepare(ctx, at); err != nil {
 			return Snapshot{}, err
@@ -44,9 +51,10 @@ func (s *Snapshotter) Commit(ctx context.Context, reason string, o Origin) (Snap
 	}
 	d := s.next
 	d.site = at
-	var held locks
-	defer held.free()
-	w, err := d.window(ctx, s.cfg, &held)
+	if held != nil {
+		defer held.free()
+	}
+	w, err := d.window(ctx, s.cfg, held)
 	if errors.Is(err, ErrInUse) {
 		d.ready = false // its ledgers say less than is in it by now
 		return Snapshot{}, fmt.Errorf("commit snapshot: %w", err)

@@ -54,7 +54,7 @@ func (p *pass) folder(ctx context.Context, rel string) error {
 	if err != nil {
 		return err
 	}
-	if p.window { // before anything is taken of what it guards
+	if p.locks != nil { // before anything is taken of what it guards
 		if err := p.locks.takeIn(p.tree, rel, entries); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func examineBackups(_ context.Context, p *patient) []finding {
 }
 
 // backups is where archives go.
-func (p *patient) backups() string { return filepath.Join(p.s.home, "backups") }
+func (p *patient) backups() string { return p.s.dataBackupDir }
 
 // volumes are all paths that something is written to.
 func (p *patient) volumes() []string { return []string{p.s.home, p.s.dataDir, p.backups()} }

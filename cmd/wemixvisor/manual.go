@@ -38,8 +38,9 @@ Commands:
 	})
 	b.WriteString(`
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing is running,
-4 busy or already running, 6 no space, 126 found but not executable, 127 not
-found. run and exec end with the node's own code, 128+n when it died of signal n.
+4 busy or already running, 5 verification failed, 6 no space, 126 found but not
+executable, 127 not found. run and exec end with the node's own code, 128+n when
+it died of signal n.
 `)
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // observer names every metric and fills them from what actors publish. A
@@ -23,7 +24,10 @@ type observer struct {
 	forwarder  *supervisor.Forwarder
 	board      *alert.Board
 	notifier   *alert.Notifier
+	backups    *upgrade.Backups
 	version    string
+	plans      func() []upgrade.Entry
+	downtime   *histogram
 
 	set *metrics.Set // what is counted here, and not where it happens
 }
@@ -35,7 +39,10 @@ const (
 )
 
 func newObserver() *observer {
-	o := &observer{set: metrics.NewSet()}
+	o := &observer{set: metrics.NewSet(), downtime: newHistogram(downtimeBounds...)}
+	for _, kind := range []string{"", "success_", "failed_", "rolled_back_"} {
+		o.upgrades(kind)
+	}
 	o.exits(0)
 	o.restarts(reasonExit)
 	o.restarts(reasonOOM)
@@ -138,6 +145,8 @@ func (o *observer) families() []family {
 	}
 	e.gauge("check_healthy", "Whether the health check passes.", checks...)
 
+	e.addUpgrades(o)
+
 	var fired, firing []point
 	for _, t := range o.board.Tallies() {
 		fired = append(fired, point{labels: label("alert", t.Name), value: float64(t.Fired)})
@@ -151,6 +160,8 @@ func (o *observer) families() []family {
 		point{labels: label("result", "sent"), value: float64(told.Sent)},
 		point{labels: label("result", "failed"), value: float64(told.Failed)},
 		point{labels: label("result", "dropped"), value: float64(told.Dropped)})
+
+	e.backup(o.backups.Figures())
 
 	e.counter("reaped_total", "Orphans collected.", point{value: float64(o.reaper.Reaped())})
 	var signals []point

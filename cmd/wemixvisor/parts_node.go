@@ -22,7 +22,8 @@ func (p *parts) buildNode(ctx context.Context) {
 	config := supervisor.Config{
 		Reaper:           p.reaper,
 		Logger:           p.log("init"),
-		Program:          p.home.Program,
+		Program:          p.program,
+		Next:             p.next,
 		Args:             p.args,
 		Env:              nodeEnv(os.Environ()),
 		Grace:            s.shutdownGrace,
@@ -55,7 +56,7 @@ func (p *parts) buildNode(ctx context.Context) {
 		p.own.set(s)
 		p.prober.SetLimits(s.limits())
 		p.supervisor.SetPolicy(s.policy())
-		p.board.SetRules(p.happened.rules(s, p.supervisor.Tail()))
+		p.board.SetRules(p.rules(s))
 	}
 	p.forwarder = &supervisor.Forwarder{
 		Signals: signals.C,
@@ -99,6 +100,10 @@ func (p *parts) hold(ctx context.Context) error {
 		p.late <- p.probes
 	}
 	if err := p.home.Prepare(p.image); err != nil {
+		return err
+	}
+	p.recoverData(ctx)
+	if err := p.recoverPlans(ctx); err != nil {
 		return err
 	}
 	close(p.held)

@@ -10,6 +10,7 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // oftenest bounds how often what costs something is looked at: an interval of 0
@@ -37,7 +38,7 @@ func (p *parts) buildWatch() (err error) {
 		OnFacts:    p.prober.SetFacts,
 		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
 		OnAlarm:    p.prober.SetAlarm,
-		StateFile:  filepath.Join(p.home.Dir(), "head.json"),
+		StateFile:  headFile(p.home),
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
@@ -52,6 +53,9 @@ func (p *parts) buildWatch() (err error) {
 	return nil
 }
 
+// headFile is where the last head is kept.
+func headFile(h upgrade.Home) string { return filepath.Join(h.Dir(), "head.json") }
+
 // buildAlerts makes what judges all that, and who is told.
 func (p *parts) buildAlerts() (err error) {
 	if p.notifier, err = newNotifier(p.s, p.s.alertURLs, p.log("alert")); err != nil {
@@ -62,11 +66,16 @@ func (p *parts) buildAlerts() (err error) {
 			p.hub.Publish(api.TopicAlert, a)
 			p.notifier.Offer(a)
 		},
-		Rules:  p.happened.rules(p.s, p.supervisor.Tail()),
+		Rules:  p.rules(p.s),
 		Scene:  func() alert.Scene { return alert.SceneOf(p.prober, time.Now()) },
 		Logger: p.log("alert"),
 	})
 	return nil
+}
+
+// rules lists every alert there is.
+func (p *parts) rules(s *settings) []alert.Rule {
+	return append(p.happened.rules(s, p.supervisor.Tail()), backupRules(s, p.backups, p.began)...)
 }
 
 // judge runs the rules until no more can come of them.

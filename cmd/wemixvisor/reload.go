@@ -19,6 +19,7 @@ import (
 // reloadable are the settings that change while the node runs. All others take
 // effect at the next start. Who adds one here has the reloader's apply pass it on.
 var reloadable = []string{
+	"alert-backup-age",
 	"alert-for",
 	"alert-full-within",
 	"alert-head-age",
@@ -26,7 +27,15 @@ var reloadable = []string{
 	"alert-min-free",
 	"alert-min-peers",
 	"alert-remember",
+	"alert-upgrade-blocks",
 	"api-origins",
+	"backup-include-secrets",
+	"backup-keep-days",
+	"backup-keep-full",
+	"backup-level",
+	"backup-rate",
+	"backup-schedule",
+	"backup-workers",
 	"live-max-rpc-silence",
 	"log-format",
 	"log-level",

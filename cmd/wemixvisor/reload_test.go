@@ -105,12 +105,14 @@ func TestEveryReloadableSettingTakesEffect(t *testing.T) {
 	t.Run("each", everyReloadable)
 	// The same rules carry these; they take half an hour to show.
 	prove("alert-full-within", "alert-remember")
+	prove("alert-upgrade-blocks") // see TestAlarmsOfUpgrades
 	if have := slices.Sorted(maps.Keys(proven)); !slices.Equal(reloadable, have) {
 		t.Errorf("want the effect of each shown:\n%v\nhave\n%v", reloadable, have)
 	}
 }
 
 func everyReloadable(t *testing.T) {
+	t.Run("backups", reloadBackups)
 	t.Run("log, label, origins", func(t *testing.T) {
 		prove("log-level", "log-format", "network", "api-origins")
 		t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -21,7 +22,9 @@ import (
 //	signals ──> forwarder ──> node's process group
 //	                │ TERM, INT, QUIT end the group
 //	volume ──> supervisor ──> reaper ──> node
-//	                │ transitions             │ JSON-RPC
+//	   │            ^ changes                 │ JSON-RPC
+//	   └── queue ──> upgrader <── head ───────┤
+//	                │ transitions             │
 //	                v                         v
 //	   observer, prober <────────────── follower, sampler
 //	                │
@@ -30,7 +33,7 @@ func run(_ context.Context, s *settings, args []string) error {
 	debug.SetMemoryLimit(memoryLimit)
 	stderr := reaper.NewWriter(os.Stderr)
 	defer background(stderr.Run)() // last words after everything else
-	p := &parts{s: s, args: passed(args), own: newLog(s, stderr)}
+	p := &parts{s: s, args: passed(args), own: newLog(s, stderr), began: time.Now()}
 	p.logger = p.own.logger()
 	stdlog.SetOutput(log.NewStdlibAdapter(level.Debug(p.logger))) // libraries must not block us on stderr either
 	for _, name := range s.warnings {
@@ -55,8 +58,11 @@ func run(_ context.Context, s *settings, args []string) error {
 	var g group.Group
 	g.Add(actor(ctx, p.supervise))
 	g.Add(actor(ctx, p.follower.Run))
+	g.Add(actor(ctx, p.plans))
+	g.Add(actor(ctx, p.upgrades))
 	g.Add(actor(ctx, p.prober.Run))
 	g.Add(actor(ctx, p.sampler.Run))
+	g.Add(actor(ctx, enduring(p.logger, "backups", p.keepBackups)))
 	// The last moments are worth an alert too, and an alert its delivery.
 	g.Add(actor(ctx, p.judge))
 	g.Add(actor(ctx, func(ctx context.Context) error { return p.notifier.Run(ctx, p.judged) }))

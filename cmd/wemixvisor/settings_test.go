@@ -18,13 +18,19 @@ var every = map[string]string{
 	"alert-for": "0s", "alert-full-within": "1h", "alert-head-age": "0s", "alert-max-lag": "7", "alert-min-free": "12.5%",
 	"alert-min-peers": "3", "alert-urls": "generic://x.example/y?a=b,c, ntfy://h/t", "alert-remember": "1m",
 	"api-address": "127.0.0.1:0", "api-origins": "https://a.example,http://b:1", "api-tls-cert": "/c", "api-tls-key": "/k",
-	"api-token-file": "/t",
+	"api-token-file":   "/t",
+	"alert-backup-age": "3h", "backup-include-secrets": "true", "backup-keep-days": "9", "backup-keep-full": "7", "backup-level": "3",
+	"backup-min-free": "20GiB", "backup-rate": "50MiB", "backup-require-archive": "before", "backup-schedule": "24h", "backup-workers": "2",
 	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
 	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
 	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",
 	"ready-min-peers": "2", "restart-on-failure": "false", "restart-window": "2m", "rpc-address": "x.ipc",
 	"shutdown-grace": "5m", "signal-map": "HUP=0",
+	"allow-download-binaries": "true", "alert-upgrade-blocks": "9", "confirm-blocks": "0", "confirm-time": "1s", "confirm-timeout": "2m",
+	"custom-preupgrade": "hook", "image-policy": "seed", "poll-interval": "1s", "preupgrade-max-retries": "2",
+	"preupgrade-subcommand": "true", "preupgrade-timeout": "1m", "restart-after-upgrade": "false", "restart-delay": "1s",
+	"rollback": "never", "snapshot-keep": "1h", "unsafe-skip-backup": "true", "unsafe-skip-checksum": "true",
 }
 
 func TestEverySettingIsAFlagAVariableAndAKey(t *testing.T) {

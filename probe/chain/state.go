@@ -33,22 +33,33 @@ func (f *Follower) restore() {
 	if f.cfg.StateFile == "" {
 		return
 	}
-	var s state
-	data, err := os.ReadFile(f.cfg.StateFile)
+	known, err := Remembered(f.cfg.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &s)
 	}
 	if err != nil {
 		level.Warn(f.cfg.Logger).Log("msg", "last head unknown; starting without", "err", err)
 		return
 	}
-	f.known.Client, f.known.Version, f.known.Kind = s.Client, s.Version, s.Kind
-	f.known.ChainID, f.known.Genesis = s.ChainID, s.Genesis
-	f.expected = f.known
-	f.known.Head = Head{Number: s.Height, Hash: s.Hash, Time: s.Time, Seen: s.Seen}
+	f.expected = known
+	f.expected.Head = Head{}
+	f.known = known
+}
+
+// Remembered returns what a state file knows of the chain.
+func Remembered(file string) (Facts, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Facts{}, err
+	}
+	var s state
+	if err := json.Unmarshal(data, &s); err != nil {
+		return Facts{}, err
+	}
+	return Facts{
+		Client: s.Client, Version: s.Version, Kind: s.Kind, ChainID: s.ChainID, Genesis: s.Genesis,
+		Head: Head{Number: s.Height, Hash: s.Hash, Time: s.Time, Seen: s.Seen},
+	}, nil
 }
 
 // save writes the state file. It is renamed into place, so a reader sees the

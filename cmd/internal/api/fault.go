@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 
+	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
+	"github.com/wemix/wemixvisor/reaper"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // Refusal is the body of every answer that is not a success.
@@ -28,10 +32,28 @@ func (f fault) Unwrap() error { return f.err }
 // answers with the code, the client turns the code into the error again.
 var sentinels = []fault{
 	{http.StatusConflict, "busy", supervisor.ErrBusy},
+	{http.StatusNotFound, "unknown", upgrade.ErrUnknown},
+	{http.StatusConflict, "refused", upgrade.ErrRefused},
+	{http.StatusUnprocessableEntity, "past", upgrade.ErrPast},
+	{http.StatusUnprocessableEntity, "bad_plan", upgrade.ErrPlan},
+	{http.StatusUnprocessableEntity, "not_executable", reaper.ErrNotExecutable},
+	{http.StatusUnprocessableEntity, "no_program", reaper.ErrNotFound},
 	{http.StatusConflict, "running", supervisor.ErrRunning},
 	{http.StatusConflict, "closed", supervisor.ErrClosed},
 	{http.StatusNotImplemented, "no_channel", ErrNoChannel},
 	{http.StatusUnprocessableEntity, "invalid", ErrInvalid},
+	{http.StatusConflict, "backup_busy", backup.ErrBusy},
+	{http.StatusConflict, "in_use", backup.ErrInUse},
+	{http.StatusConflict, "unfinished", backup.ErrUnfinished},
+	{http.StatusConflict, "identity", backup.ErrIdentity},
+	{http.StatusNotFound, "no_backup", backup.ErrNotFound},
+	{http.StatusUnprocessableEntity, "corrupt", backup.ErrCorrupt},
+	{http.StatusUnprocessableEntity, "format", backup.ErrFormat},
+	{http.StatusUnprocessableEntity, "partial", backup.ErrPartial},
+	{http.StatusUnprocessableEntity, "other_binary", upgrade.ErrOtherBinary},
+	{http.StatusUnprocessableEntity, "custody", upgrade.ErrCustody},
+	{http.StatusInternalServerError, "no_space", backup.ErrNoSpace},
+	{http.StatusInternalServerError, "disk_full", syscall.ENOSPC},
 }
 
 // ErrInvalid says that a request was understood and that what it asks for makes

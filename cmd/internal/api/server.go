@@ -14,6 +14,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // Config is what a Server answers from.
@@ -26,6 +27,9 @@ type Config struct {
 	Metrics    func() any                                                   // what /metrics says, for JSON
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
+	Upgrades   *upgrade.Upgrader
+	Home       upgrade.Home
+	Backups    *upgrade.Backups // nil: there are none
 	Hub        *Hub
 	LogFile    string // where the node's output is kept too; empty: nowhere
 	Version    Version
