@@ -241,7 +241,7 @@ func (s *turn) stood(from uint64) (longest time.Duration, at, last uint64) {
 }
 
 // schedule gives all the same plan for the same height.
-func schedule(t *testing.T, all []*turn, ahead uint64) (height uint64) {
+func scheduleAll(t *testing.T, all []*turn, ahead uint64) (height uint64) {
 	t.Helper()
 	height = all[0].height() + ahead
 	for _, s := range all {
@@ -258,7 +258,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 	t.Run("without validator-mode the chain stands", func(t *testing.T) {
 		all := f.start(t)
 		from := all[0].height()
-		height := schedule(t, all, 15)
+		height := scheduleAll(t, all, 15)
 		for _, s := range all {
 			until(t, s.name+" on the new binary", 3*time.Minute, func() bool { return s.height() > height && s.status().Upgrade == "late" }, s.logs)
 		}
@@ -272,7 +272,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 	t.Run("with validator-mode it does not", func(t *testing.T) {
 		all := f.start(t, "VALIDATOR_MODE=true")
 		from := all[0].height()
-		height := schedule(t, all, 20)
+		height := scheduleAll(t, all, 20)
 		absent, others := all[3], all[:3]
 		absent.command("stop", "--force")
 		for _, s := range others {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-kit/log"
 )
 
 // every is the table of settings: a value that is not the default, for each.
@@ -137,6 +139,17 @@ func TestAllMistakesAreReportedTogether(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("want one line, have %v", err)
+	}
+}
+
+func TestIntervalsMayBeZero(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for _, text := range []string{"0s", "250ms"} {
+		s := must(t, "--health-check-interval="+text, "--metrics-interval="+text)
+		p := &parts{s: s, logger: log.NewNopLogger()}
+		if err := p.buildWatch(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 
