@@ -35,7 +35,7 @@ SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
 OLD    := $(BIN)/geth-$(GETH_OLD)
 FAILING := $(BIN)/geth-$(GETH_FAILING)
 
-.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe \
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe bench-upgrade \
 	image fmt lint ci-test tools clean help
 .DELETE_ON_ERROR:
 
@@ -120,6 +120,9 @@ bench: build ## measure against tini, dumb-init and catatonit, in one run
 
 bench-probe: build $(NODE) ## measure probes, metrics and their cost over a real node
 	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) $(BENCHFLAGS)
+
+bench-upgrade: build $(NODE) ## measure how long a node is down for an upgrade
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) -upgrade $(BENCHFLAGS)
 
 image: image-node image-signer image-upgrades ## build the images
 

@@ -29,6 +29,7 @@ func main() {
 	supervisor := flag.String("supervisor", "", "path of the init under test; empty: the peers only")
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	node := flag.String("node", "", "path of a geth: measure probes and metrics over it, and compare nothing")
+	upgrade := flag.Bool("upgrade", false, "measure upgrades of the node instead")
 	markdown := flag.Bool("markdown", false, "print the table as Markdown")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 {
@@ -42,7 +43,10 @@ func main() {
 		write = markdownCells
 	}
 	measure := func() (string, [][]string, error) { return bench(ctx, *supervisor, *rounds) }
-	if *node != "" {
+	switch {
+	case *upgrade:
+		measure = func() (string, [][]string, error) { return benchUpgrades(ctx, *supervisor, *node, *rounds) }
+	case *node != "":
 		measure = func() (string, [][]string, error) { return benchProbes(ctx, *supervisor, *node) }
 	}
 	machine, cells, err := measure()
