@@ -21,6 +21,8 @@ var examinations = []examination{
 	{"home", examineHome},
 	{"data-dir", examineDataDir},
 	{"backups", examineBackups},
+	{"archives", examineArchives},
+	{"snapshots", examineSnapshots},
 	{"ownership", examineOwnership},
 	{"space", examineSpace},
 	{"file-system", examineFileSystem},
