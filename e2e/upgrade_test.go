@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,11 +75,8 @@ func (b *box) schedule(name string, height uint64, node string) {
 	}
 }
 
-// height is the node's head.
-func (b *box) height() uint64 {
-	h, _ := b.metric("wemixvisor_node_height")
-	return uint64(h)
-}
+// head is the node's, as a block number.
+func (b *box) head() uint64 { return uint64(b.height()) }
 
 // version is what the running node calls itself.
 func (b *box) version() string {
@@ -93,6 +91,18 @@ func (b *box) runs(version string) {
 	b.t.Helper()
 	b.until(version+" runs", time.Minute, func() bool { return b.version() == version })
 	b.ready()
+}
+
+// put writes a file into a folder of the volume.
+func (b *box) put(dir, name, text string) {
+	b.t.Helper()
+	file := filepath.Join(b.t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	if out, err := exec.Command("docker", "cp", file, b.c.GetContainerID()+":"+dir+"/").CombinedOutput(); err != nil {
+		b.t.Fatalf("%v %s", err, out)
+	}
 }
 
 func (b *box) identity() string {
@@ -117,7 +127,7 @@ func TestUpgradeHappensAtItsHeight(t *testing.T) {
 		t.Fatal(err)
 	}
 	identity := b.identity()
-	at := b.height() + 6
+	at := b.head() + 6
 	b.schedule("v1.16.9", at, "new")
 	if p := b.plans()["v1.16.9"]; p.Stage != "prepared" || p.Version != "1.16.9-stable" {
 		t.Fatalf("want it prepared, have %+v", p)
@@ -130,7 +140,7 @@ func TestUpgradeHappensAtItsHeight(t *testing.T) {
 		t.Errorf("want the switch at %d, have %+v", at, p.Switch)
 	}
 	b.runs("v1.16.9")
-	b.until("more blocks", 30*time.Second, func() bool { return b.height() > at+4 })
+	b.until("more blocks", 30*time.Second, func() bool { return b.head() > at+4 })
 	if have := b.identity(); have != identity {
 		t.Errorf("the node became another")
 	}
@@ -177,15 +187,15 @@ func TestFailedUpgradeGoesBackOnce(t *testing.T) {
 	t.Parallel()
 	b := launch(t, several, develop, holding("new"))
 	b.ready()
-	b.schedule("v1.17.8", b.height()+3, "failing")
+	b.schedule("v1.17.8", b.head()+3, "failing")
 	p := b.becomes("v1.17.8", "rolled-back")
 	if !strings.Contains(p.Reason, "bals.cidx") {
 		t.Errorf("want the node's own words, have %q", p.Reason)
 	}
 	b.runs("v1.16.9")
 	starts := strings.Count(b.logs(), "stage=switching")
-	height := b.height()
-	b.until("blocks, and no second try", 30*time.Second, func() bool { return b.height() > height+4 })
+	height := b.head()
+	b.until("blocks, and no second try", 30*time.Second, func() bool { return b.head() > height+4 })
 	if have := strings.Count(b.logs(), "stage=switching"); have != starts || starts != 1 {
 		t.Errorf("want one try, have %d then %d", starts, have)
 	}
@@ -241,14 +251,12 @@ func TestFivePlansInABatchNeedNobody(t *testing.T) {
 	t.Parallel()
 	b := launch(t, several, develop, holding("old", "DAEMON_CONFIRM_TIME=500ms"))
 	b.ready()
-	first := b.height() + 5
+	first := b.head() + 5
 	var csv strings.Builder
 	for i, node := range []string{"new", "old", "new", "old", "new"} {
 		fmt.Fprintf(&csv, "b%d,/opt/%s/wemixd,%d\n", i+1, node, first+4*uint64(i))
 	}
-	if err := b.c.CopyToContainer(t.Context(), []byte(csv.String()), "/data/five.csv", 0o644); err != nil {
-		t.Fatal(err)
-	}
+	b.put("/data", "five.csv", csv.String())
 	if code, out := b.command("plan", "add", "/data/five.csv"); code != 0 {
 		t.Fatalf("plan add: %d %s", code, out)
 	}
@@ -379,9 +387,7 @@ func TestCosmovisorTreeIsTakenOverWithItsPlan(t *testing.T) {
 	}
 	b = launch(t, several, develop, holding("old"), at("/data"))
 	b.ready()
-	if err := b.c.CopyToContainer(t.Context(), []byte(`{"name":"v1.16.9","time":"0001-01-01T00:00:00Z","height":"8","info":""}`), "/data/data/upgrade-info.json", 0o644); err != nil {
-		t.Fatal(err)
-	}
+	b.put("/data/data", "upgrade-info.json", `{"name":"v1.16.9","time":"0001-01-01T00:00:00Z","height":"8","info":""}`)
 	b.becomes("v1.16.9", "done")
 	b.runs("v1.16.9")
 }
