@@ -35,7 +35,7 @@ SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
 OLD    := $(BIN)/geth-$(GETH_OLD)
 FAILING := $(BIN)/geth-$(GETH_FAILING)
 
-.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe bench-upgrade \
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe bench-upgrade bench-backup \
 	image fmt lint ci-test tools clean help
 .DELETE_ON_ERROR:
 
@@ -123,6 +123,11 @@ bench-probe: build $(NODE) ## measure probes, metrics and their cost over a real
 
 bench-upgrade: build $(NODE) ## measure how long a node is down for an upgrade
 	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) -upgrade $(BENCHFLAGS)
+
+bench-backup: build ## measure backups against tar, zstd and cp, on generated chain data
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -backup -rounds 3 -markdown $(BENCHFLAGS)
+	@echo; echo "The window in which the node is down, against cold tar | zstd and cp -a:"
+	@WEMIXVISOR_LONG=1 $(GO) test -count=1 -v -timeout 30m -run '^TestBarOf(TheWindow|ManyFiles)$$' ./backup | grep -E 'bars_test|^(ok|FAIL)'
 
 image: image-node image-signer image-upgrades ## build the images
 

@@ -161,7 +161,7 @@ func (h Home) beginJournal() error {
 	if _, err := os.Stat(h.journal()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := writeJSON(h.journal(), state{Schema: schema}, "journal.begun"); err != nil {
+	if err := WriteJSON(h.journal(), state{Schema: schema}, "journal.begun"); err != nil {
 		return fmt.Errorf("begin journal: %w", err)
 	}
 	return nil

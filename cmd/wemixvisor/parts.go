@@ -18,6 +18,7 @@ import (
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // parts is everything the supervisor is made of. They are built in the order of
@@ -45,8 +46,9 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
-	queue     *upgrade.Queue
-	upgrader  *upgrade.Upgrader
+	queue      *upgrade.Queue
+	upgrader   *upgrade.Upgrader
+	governance *governance.Watcher // nil: off
 
 	happened alarms
 	board    *alert.Board
@@ -114,6 +116,7 @@ func (p *parts) build(ctx context.Context) error {
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}
+	p.buildGovernance()
 	p.buildServer()
 	return nil
 }

@@ -36,14 +36,15 @@ func (p *parts) buildServer() {
 		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
 			return tryAlert(ctx, p.live.now.Load(), url)
 		},
-		Settings: func() []api.Setting { return p.live.now.Load().list() },
-		Reload:   p.live.reload,
-		LogFile:  p.s.logFile,
-		Detached: os.Getenv(detached) != "",
-		Quit:     p.quit,
-		Logger:   p.log("api"),
-		Status:   p.status,
-		Backups:  p.backups,
+		Governance: p.governed,
+		Settings:   func() []api.Setting { return p.live.now.Load().list() },
+		Reload:     p.live.reload,
+		LogFile:    p.s.logFile,
+		Detached:   os.Getenv(detached) != "",
+		Quit:       p.quit,
+		Logger:     p.log("api"),
+		Status:     p.status,
+		Backups:    p.backups,
 	})
 }
 

@@ -20,6 +20,8 @@ var every = map[string]string{
 	"alert-backup-age": "3h", "backup-include-secrets": "true", "backup-keep-days": "9", "backup-keep-full": "7", "backup-level": "3",
 	"backup-min-free": "20GiB", "backup-rate": "50MiB", "backup-require-archive": "before", "backup-schedule": "24h", "backup-workers": "2",
 	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
+	"governance-address": "0x0000000000000000000000000000000000001000", "governance-confirmations": "0", "governance-event": "Decided",
+	"governance-source":    "wemix",
 	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
 	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",

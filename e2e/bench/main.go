@@ -30,6 +30,9 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	node := flag.String("node", "", "path of a geth: measure probes and metrics over it, and compare nothing")
 	upgrade := flag.Bool("upgrade", false, "measure upgrades of the node instead")
+	backup := flag.Bool("backup", false, "measure archives against tar and zstd, and compare nothing else")
+	data := flag.String("data", "", "data directory to archive; empty: a generated one")
+	gb := flag.Float64("gb", 1, "its size, times 2^30 bytes")
 	markdown := flag.Bool("markdown", false, "print the table as Markdown")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 {
@@ -44,6 +47,8 @@ func main() {
 	}
 	measure := func() (string, [][]string, error) { return bench(ctx, *supervisor, *rounds) }
 	switch {
+	case *backup:
+		measure = func() (string, [][]string, error) { return benchArchives(ctx, *supervisor, *data, *gb, *rounds) }
 	case *upgrade:
 		measure = func() (string, [][]string, error) { return benchUpgrades(ctx, *supervisor, *node, *rounds) }
 	case *node != "":
