@@ -33,6 +33,7 @@ func benchUpgrades(ctx context.Context, supervisor, node string, rounds int) (wh
 	}
 	const ours = "wemixvisor"
 	exec16 := newRow("exit of the old to exec of the new binary, 16 MB, ms", 1).atMost(50, " ms")
+	snap16, start16 := newRow("  of that the snapshot, ms", 1), newRow("  of that the start, ms", 1)
 	begin := newRow("trigger file written to node told to stop, ms", 0).atMost(float64(upgradePoll.Milliseconds())+20, " ms")
 	half := newRow("window for the snapshot, 0.5 GB, ms", 1)
 	large := newRow("window for the snapshot, 2.5 GB, ms", 1)
@@ -43,6 +44,8 @@ func benchUpgrades(ctx context.Context, supervisor, node string, rounds int) (wh
 	small := chaindata.Shape{Logs: 4, LogSize: 4 << 20, FileSize: 2 << 10, Seed: 1}
 	if err := benchUpgrade(ctx, supervisor, node, small, rounds, func(u measured, _ string) {
 		exec16.addMillis(ours, u.snapshot+u.hook+u.start)
+		snap16.addMillis(ours, u.snapshot)
+		start16.addMillis(ours, u.start)
 		begin.addMillis(ours, u.begin)
 	}, nil); err != nil {
 		return "", nil, err
@@ -63,7 +66,7 @@ func benchUpgrades(ctx context.Context, supervisor, node string, rounds int) (wh
 	share.add(ours, large.value(ours)/plain.value(ours))
 	flat.add(ours, large.value(ours)/half.value(ours))
 	cells = [][]string{{"median", ours, "bar"}}
-	for _, r := range []*row{exec16, begin, half, large, flat, plain, share} {
+	for _, r := range []*row{exec16, snap16, start16, begin, half, large, flat, plain, share} {
 		cells = append(cells, []string{r.name, r.cell(ours), r.verdict(ours)})
 	}
 	return machine(ctx, nil) + fmt.Sprintf(" · rounds: %d", rounds), cells, nil
