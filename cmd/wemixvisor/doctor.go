@@ -28,6 +28,7 @@ var examinations = []examination{
 	{"file-system", examineFileSystem},
 	{"clock", examineClock},
 	{"link", examineLink},
+	{"upgrades", examineUpgrades},
 	{"supervisor", examineSupervisor},
 	{"custody", examineCustody},
 	{"rpc", examineRPC},
