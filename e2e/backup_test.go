@@ -293,9 +293,7 @@ func TestFreshVolumeIsSeededFromACopiedFolder(t *testing.T) {
 	// Through a container that does not run, so that any engine can be fed.
 	id := docker("create", "-v", volume+":/data", image, "backup", "restore", "/data/from")
 	docker("cp", folder, id+":/data/from")
-	t.Log(docker("start", "-a", id))
-	out, _ := exec.Command("sh", "-c", "ls -la $(docker volume inspect -f '{{.Mountpoint}}' "+volume+")/data").CombinedOutput()
-	t.Logf("%s", out)
+	docker("start", "-a", id)
 	docker("rm", id)
 	fresh := launch(t, image, develop, tc.WithHostConfigModifier(func(h *container.HostConfig) { h.Binds = append(h.Binds, volume+":/data") }))
 	fresh.ready()
@@ -361,7 +359,10 @@ func interrupted(t *testing.T) *box {
 	b.ballast(32 << 20)
 	go func() { _, _, _ = b.c.Exec(t.Context(), []string{"wemixvisor", "backup", "create"}) }() // ends with the container
 	b.until("archiving", 20*time.Second, func() bool { _, out := b.command("status", "--json"); return strings.Contains(out, `"archiving"`) })
-	b.ready() // a TERM in a node's first moments is not handled by it
+	// A TERM in a node's first moments, until it seals, is not handled by it.
+	b.ready()
+	at := b.height()
+	b.until("a block", 20*time.Second, func() bool { return b.height() > at })
 	return b
 }
 
@@ -401,7 +402,7 @@ func TestStopInTheMiddleOfABackup(t *testing.T) {
 	b := interrupted(t)
 	began := time.Now()
 	if code := b.stop(); code != 0 {
-		t.Errorf("want a clean end, have %d", code)
+		t.Errorf("want a clean end, have %d\n%s", code, b.logs())
 	}
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("want nobody to wait for the archive, have %s", took)
