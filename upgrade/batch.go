@@ -44,9 +44,6 @@ func DecodeBatch(data []byte) (b Batch, unknown []string, err error) {
 			return Batch{}, nil, fmt.Errorf("%w: %s", ErrPlan, explain(err))
 		}
 		b, upgrades = fields.Batch, fields.Upgrades
-		if b.Version != batchVersion {
-			return Batch{}, nil, fmt.Errorf("%w: version %q; this wemixvisor reads version %q", ErrPlan, b.Version, batchVersion)
-		}
 		if err := ValidName(b.Name); err != nil {
 			return Batch{}, nil, fmt.Errorf("%w: %w", ErrPlan, err)
 		}
@@ -65,6 +62,9 @@ func DecodeBatch(data []byte) (b Batch, unknown []string, err error) {
 
 // Check reports what is wrong with the batch.
 func (b Batch) Check() error {
+	if b.Version != batchVersion {
+		return fmt.Errorf("%w: version %q; this wemixvisor reads version %q", ErrPlan, b.Version, batchVersion)
+	}
 	if len(b.Upgrades) == 0 {
 		return fmt.Errorf("%w: no upgrades in it", ErrPlan)
 	}

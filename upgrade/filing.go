@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // queued returns where our own commands file a plan of that name.
@@ -33,12 +34,26 @@ func (h Home) Withdraw(name string) error {
 }
 
 // FileBatch puts a batch plan among the plans, in the place of one of its name.
-func (h Home) FileBatch(b Batch) error {
+// The binaries, files by the name of their upgrade, are staged before it counts.
+func (h Home) FileBatch(b Batch, binaries map[string]string) error {
+	if b.Version == "" {
+		b.Version = batchVersion
+	}
+	if b.CreatedAt.IsZero() {
+		b.CreatedAt = time.Now().UTC().Truncate(time.Second)
+	}
 	if err := b.Check(); err != nil {
 		return err
 	}
 	if err := ValidName(b.Name); err != nil {
 		return err
+	}
+	for _, p := range b.Upgrades {
+		if binary := binaries[p.Name]; binary != "" {
+			if err := h.Stage(binary, p.Name); err != nil {
+				return err
+			}
+		}
 	}
 	if err := writeJSON(h.planned(b.Name), b, "plans"); err != nil {
 		return fmt.Errorf("file plan %s: %w", b.Name, err)
@@ -51,10 +66,23 @@ func (h Home) RemoveBatch(name string) error {
 	if err := ValidName(name); err != nil {
 		return err
 	}
-	if _, err := os.Stat(h.planned(name)); err != nil {
+	if _, err := os.Stat(h.planned(name)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("plan %s: %w", name, ErrUnknown)
+	} else if err != nil {
 		return fmt.Errorf("remove plan %s: %w", name, err)
 	}
 	return removeDurably(h.planned(name))
+}
+
+// Batch returns the batch plan of that name, or [ErrUnknown].
+func (h Home) Batch(name string) (Batch, error) {
+	all, err := h.Batches()
+	for _, b := range all {
+		if b.Name == name {
+			return b, nil
+		}
+	}
+	return Batch{}, errors.Join(fmt.Errorf("plan %s: %w", name, ErrUnknown), err)
 }
 
 // Batches returns the batch plans of the volume that can be read, by name.

@@ -112,7 +112,8 @@ func (i Info) check() error {
 }
 
 // Here returns where this machine's binary is and what its checksum is, each
-// empty when nothing is said of it. The URL is without its checksum.
+// empty when nothing is said of it. A checksum in the URL stays there too: what
+// else is in it may be signed.
 func (i Info) Here() (address, checksum string) {
 	for _, platform := range []string{runtime.GOOS + "/" + runtime.GOARCH, anyPlatform} {
 		_, binary := i.Binaries[platform]
@@ -146,9 +147,7 @@ func (i Info) of(platform string) (address, checksum string, err error) {
 	if checksum != "" && !strings.EqualFold(checksum, inner) {
 		return "", "", fmt.Errorf("two checksums that differ: %s and %s", checksum, inner)
 	}
-	query.Del("checksum")
-	u.RawQuery = query.Encode()
-	return u.String(), inner, nil
+	return address, inner, nil
 }
 
 // validChecksum takes sha256:HEX and sha512:HEX.

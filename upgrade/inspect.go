@@ -32,6 +32,23 @@ type Check struct {
 	Detail string `json:"detail"` // what was found, or what to do
 }
 
+// Runnable says why a program cannot be started in this image, without starting
+// it: it is not there or not executable, built for another machine, or its
+// loader or libraries are missing. A script is taken at its word.
+func Runnable(file string) error {
+	if _, err := reaper.Find(file, ""); err != nil {
+		return err
+	}
+	if err := machine(file); err != nil {
+		return wrap(file, err)
+	}
+	l, err := links("/", file)
+	if err == nil && len(l.Missing) > 0 {
+		err = fmt.Errorf("missing in this image: %s; use a static build, or an image that has it", strings.Join(l.Missing, ", "))
+	}
+	return wrap(file, err)
+}
+
 // inspect answers everything that can be known of a binary without the node: it
 // is there and executable, built for this machine, its loader and libraries are
 // in this image, and it tells its version.

@@ -118,7 +118,7 @@ func TestInfoHere(t *testing.T) {
 	}{
 		{"ours before any", `{"binaries":{"` + here + `":"https://x/ours","any":"https://x/any"},"checksums":{"` + here + `":"` + sumA + `","any":"` + sumB + `"}}`, "https://x/ours", sumA},
 		{"any", `{"binaries":{"plan9/mips":"https://x/p","any":"https://x/any"}}`, "https://x/any", ""},
-		{"checksum in the URL", `{"binaries":{"any":"https://x/any?a=b&checksum=` + sumA + `"}}`, "https://x/any?a=b", sumA},
+		{"checksum in the URL", `{"binaries":{"any":"https://x/any?a=b&checksum=` + sumA + `"}}`, "https://x/any?a=b&checksum=" + sumA, sumA},
 		{"a checksum alone", `{"checksums":{"any":"` + sumA + `"}}`, "", sumA},
 		{"others only", `{"binaries":{"plan9/mips":"https://x/p"}}`, "", ""},
 		{"a remark", `"hello"`, "", ""},

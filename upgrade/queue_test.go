@@ -61,7 +61,7 @@ func TestQueueReadsEverySource(t *testing.T) {
 	if err := v.home.File(Plan{Name: "a", Height: 1, By: ByCommand, Filed: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.home.FileBatch(Batch{Version: "1.0", Name: "b", Upgrades: []Plan{{Name: "b1", Height: 2}, {Name: "b2", Height: 3}}}); err != nil {
+	if err := v.home.FileBatch(Batch{Version: "1.0", Name: "b", Upgrades: []Plan{{Name: "b1", Height: 2}, {Name: "b2", Height: 3}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	v.put("data/upgrade-info.json", `{"name":"c","height":4}`)
@@ -217,7 +217,7 @@ func TestQueueTellsOfChanges(t *testing.T) {
 func TestBatchesAreListed(t *testing.T) {
 	t.Parallel()
 	v := newVolume(t)
-	if err := v.home.FileBatch(Batch{Version: "1.0", Name: "b", Upgrades: []Plan{{Name: "b1", Height: 2}}}); err != nil {
+	if err := v.home.FileBatch(Batch{Version: "1.0", Name: "b", Upgrades: []Plan{{Name: "b1", Height: 2}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	v.put("wemixvisor/plans/bad.json", "{")

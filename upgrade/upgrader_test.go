@@ -425,7 +425,7 @@ func TestBatch(t *testing.T) {
 		g.stage(name, nodeScript(fmt.Sprintf("%d.0.0", i+1), "", ""))
 		b.Upgrades = append(b.Upgrades, Plan{Name: name, Height: uint64(12 * i)})
 	}
-	g.must(g.home.FileBatch(b))
+	g.must(g.home.FileBatch(b, nil))
 	g.becomes("v6", Done)
 	if have, want := g.starts(), "1.0.0 2.0.0 3.0.0 4.0.0 5.0.0 6.0.0"; have != want {
 		t.Errorf("want %s, have %s", want, have)
@@ -453,7 +453,7 @@ func TestSeveralAreDue(t *testing.T) {
 			}
 			g.start()
 			g.head(6)
-			g.must(g.home.FileBatch(b))
+			g.must(g.home.FileBatch(b, nil))
 			g.becomes("v4", Done)
 			if have := g.starts(); have != tc.starts {
 				t.Errorf("want %s, have %s", tc.starts, have)

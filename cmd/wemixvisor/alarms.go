@@ -6,12 +6,16 @@ import (
 
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe/alert"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // alarms are what happens to the node and is worth an alert.
 type alarms struct {
 	oom, killed, unclean alert.Event
 	read                 int64 // of the node's output; the board's alone
+
+	plan, refused alert.Event
+	upgrader      *upgrade.Upgrader // nil: none yet
 }
 
 // rules lists every alert there is.
@@ -20,7 +24,7 @@ func (a *alarms) rules(s *settings, tail *supervisor.Tail) []alert.Rule {
 	if s.readyMaxHeadAge == 0 {
 		headAge = 0
 	}
-	return append(alert.NodeRules(alert.Limits{
+	rules := append(alert.NodeRules(alert.Limits{
 		For:           s.alertFor,
 		HeadAge:       headAge,
 		Lag:           uint64(s.alertMaxLag),
@@ -34,6 +38,7 @@ func (a *alarms) rules(s *settings, tail *supervisor.Tail) []alert.Rule {
 		alert.Rule{Name: "node_killed", Severity: alert.Critical, Check: a.killed.Within(s.alertRemember)},
 		alert.Rule{Name: "unclean_shutdown", Severity: alert.Warning, Check: a.confessed(tail, a.unclean.Within(s.alertRemember))},
 	)
+	return append(rules, a.upgradeRules(s)...)
 }
 
 // ended looks at how one process of the node ended.

@@ -79,7 +79,7 @@ func alone(s *settings, p *progress) backupParts {
 	logger := level.NewFilter(newCommandLog(), level.AllowWarn())
 	known, _ := chain.Remembered(headFile(home)) // else nothing is known
 	return newBackupParts(s, home, logger, func(c *upgrade.BackupsConfig) {
-		c.Facts = func() upgrade.Facts { return backupFacts(known) }
+		c.Facts = func() upgrade.Facts { return factsOf(known) }
 		c.Version = func() string { return known.Version }
 		if p != nil {
 			c.OnEvent = func(e upgrade.BackupEvent) {

@@ -21,20 +21,15 @@ import (
 
 // configure shows, checks and changes settings.
 func configure(ctx context.Context, s *settings, args []string) error {
-	if len(args) == 0 {
-		return usageError{errors.New("config: one of show, set, validate, template, reload")}
+	v, rest, err := pick("config", args,
+		verb{"show", showConfig}, verb{"set", setConfig}, verb{"validate", validateConfig}, verb{"template", printTemplate}, verb{"reload", reloadConfig})
+	if err != nil {
+		return err
 	}
-	verbs := map[string]func(context.Context, *settings, []string) error{
-		"show": showConfig, "set": setConfig, "validate": validateConfig, "template": printTemplate, "reload": reloadConfig,
-	}
-	do, ok := verbs[args[0]]
-	if !ok {
-		return usageError{fmt.Errorf("config %s: one of show, set, validate, template, reload", args[0])}
-	}
-	if len(s.mistakes) > 0 && (args[0] == "show" || args[0] == "reload") { // the others mend it
+	if len(s.mistakes) > 0 && (v.name == "show" || v.name == "reload") { // the others mend it
 		return usageError{join(s.mistakes)}
 	}
-	return do(ctx, s, args[1:])
+	return v.do(ctx, s, rest)
 }
 
 func showConfig(_ context.Context, s *settings, args []string) error {

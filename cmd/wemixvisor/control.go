@@ -80,6 +80,12 @@ func status(ctx context.Context, s *settings, args []string) error {
 	line("node", "pid %d, up %s, %d restarts", st.PID, st.Uptime, st.RestartCount)
 	line("binary", "%s %s", st.Binary, st.Version)
 	line("chain", "%s height %d, head age %s, %d peers", st.Node.Client, st.Node.Height, st.Node.HeadAge, st.Node.Peers)
+	for _, u := range st.Pending {
+		line("pending", "%s at %d, %s %s", u.Name, u.Height, u.Stage, u.Reason)
+	}
+	if d := st.Download; d != nil {
+		line("download", "%s: %s of %s", d.Name, size(d.Done), size(d.Total))
+	}
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/wemix/wemixvisor/probe/chain"
-	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
@@ -20,7 +19,7 @@ func examineLink(_ context.Context, p *patient) []finding {
 			err = p.home.Check(file)
 		}
 		if err == nil && file != "" {
-			err = reaper.Startable(file)
+			err = upgrade.Runnable(file)
 		}
 		if err != nil {
 			return []finding{red(err.Error(), "")}
@@ -29,7 +28,7 @@ func examineLink(_ context.Context, p *patient) []finding {
 	}
 	file, err := p.home.Program()
 	if err == nil {
-		err = reaper.Startable(file)
+		err = upgrade.Runnable(file)
 	}
 	if err != nil {
 		return []finding{red(err.Error(), "point "+p.home.Dir()+"/current at a folder with bin/"+p.s.name+" for this machine")}

@@ -19,6 +19,7 @@ import (
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/reaper/signals"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/fetch"
 )
 
 // Exit codes, beside the node's own.
@@ -65,6 +66,9 @@ func commands() []command {
 		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
 		{"status", "[--json]", "tell what the node does and how it is", false, status},
 		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
+		{"upgrade", "schedule NAME HEIGHT [--binary PATH | --url URL --checksum sha256:HEX] [--time RFC3339] [--at height|halt] [--force] | list | status [NAME] | check NAME | cancel NAME | retry NAME | confirm NAME", "plan upgrades of the node binary, and see what becomes of them; --json everywhere", false, upgrades},
+		{"rollback", "[--data] [--json]", "go back to the previous binary, with --data also to its snapshot", false, rollback},
+		{"plan", "add FILE | list | show NAME | validate FILE | remove NAME", "plans of several upgrades; --json everywhere", false, plans},
 		{"backup", "create [--online] [--include-secrets] | list | verify [ID|--all] | restore ID|FOLDER [--to DIR] [--force] | prune [--dry-run]", "make and restore backups; each takes --json", false, backUp},
 		{"config", "show [--origin] | set KEY VALUE | validate [FILE] | template NAME | reload", "show, change and check the settings", false, configure},
 		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
@@ -132,18 +136,18 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &own):
 		return own.code
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, upgrade.ErrPlan), errors.Is(err, upgrade.ErrPast), errors.Is(err, fetch.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, api.ErrNotRunning):
 		return exitNotRunning
 	case errors.Is(err, upgrade.ErrOtherBinary):
 		return exitUsage
-	case errors.Is(err, backup.ErrCorrupt), errors.Is(err, backup.ErrFormat):
+	case errors.Is(err, backup.ErrCorrupt), errors.Is(err, backup.ErrFormat), errors.Is(err, fetch.ErrChecksum), errors.Is(err, fetch.ErrArchive):
 		return exitCorrupt
 	case errors.Is(err, backup.ErrNoSpace):
 		return exitNoSpace
 	case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrRunning), errors.Is(err, upgrade.ErrLocked),
-		errors.Is(err, backup.ErrBusy), errors.Is(err, backup.ErrInUse):
+		errors.Is(err, backup.ErrBusy), errors.Is(err, backup.ErrInUse), errors.Is(err, fetch.ErrBusy):
 		return exitBusy
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitNoSpace

@@ -26,6 +26,8 @@ type observer struct {
 	notifier   *alert.Notifier
 	backups    *upgrade.Backups
 	version    string
+	plans      func() []upgrade.Entry
+	downtime   *histogram
 
 	set *metrics.Set // what is counted here, and not where it happens
 }
@@ -37,7 +39,10 @@ const (
 )
 
 func newObserver() *observer {
-	o := &observer{set: metrics.NewSet()}
+	o := &observer{set: metrics.NewSet(), downtime: newHistogram(downtimeBounds...)}
+	for _, kind := range []string{"", "success_", "failed_", "rolled_back_"} {
+		o.upgrades(kind)
+	}
 	o.exits(0)
 	o.restarts(reasonExit)
 	o.restarts(reasonOOM)
@@ -139,6 +144,8 @@ func (o *observer) families() []family {
 		}
 	}
 	e.gauge("check_healthy", "Whether the health check passes.", checks...)
+
+	e.addUpgrades(o)
 
 	var fired, firing []point
 	for _, t := range o.board.Tallies() {

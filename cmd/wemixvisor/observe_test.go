@@ -38,6 +38,18 @@ func observed() *observer {
 	o.board = alert.NewBoard(alert.BoardConfig{Rules: (&alarms{}).rules(&settings{}, nil)})
 	o.backups = upgrade.NewBackups(upgrade.BackupsConfig{})
 	o.notifier, _ = alert.NewNotifier(alert.NotifierConfig{})
+	o.plans = func() []upgrade.Entry {
+		return []upgrade.Entry{
+			{Record: upgrade.Record{Plan: upgrade.Plan{Name: "v2", Height: 100}, Stage: upgrade.Prepared}},
+			{Record: upgrade.Record{Plan: upgrade.Plan{Name: "v3", Height: 200}, Stage: upgrade.NotReady}},
+			{Record: upgrade.Record{Plan: upgrade.Plan{Name: "v1", Height: 50}, Stage: upgrade.Done}},
+		}
+	}
+	o.downtime.observe(0.07)
+	o.downtime.observe(1000)
+	for _, stage := range []upgrade.Stage{upgrade.Switching, upgrade.Confirming, upgrade.Done, upgrade.Switching, upgrade.RolledBack} {
+		o.upgraded(upgrade.Event{Stage: stage})
+	}
 	o.ended(supervisor.Ended{Exit: reaper.Exit{Signal: syscall.SIGKILL}, OOM: true})
 	return o
 }
@@ -70,6 +82,11 @@ func TestMetricsAreAllThere(t *testing.T) {
 		`reaped_total 0`, `signals_forwarded_total{signal="USR1"} 0`, `disk_free_bytes{path="/a \"strange\\path"} 1`,
 		`disk_size_bytes{path="/b"} 4`, `check_healthy{check="sync"} 1`, `alerts_total{alert="node_down"} 0`,
 		`alerts_total{alert="unclean_shutdown"} 0`, `alert_firing{alert="disk_low"} 0`,
+		`upgrades_total 2`, `upgrades_success_total 1`, `upgrades_failed_total 0`, `upgrades_rolled_back_total 1`,
+		`upgrades_pending 2`, `upgrade_plan_height 100`, `upgrade_plan_ready 1`,
+		`upgrade_downtime_seconds_bucket{le="0.05"} 0`, `upgrade_downtime_seconds_bucket{le="0.1"} 1`,
+		`upgrade_downtime_seconds_bucket{le="+Inf"} 2`, `upgrade_downtime_seconds_sum 1000.07`, `upgrade_downtime_seconds_count 2`,
+		`alerts_total{alert="upgrade_late"} 0`,
 		`backup_failures_total 0`, `snapshots 0`,
 		`notifications_total{result="sent"} 0`, `notifications_total{result="failed"} 0`, `notifications_total{result="dropped"} 0`,
 	} {
@@ -111,6 +128,7 @@ func TestJSONSaysWhatTheTextSays(t *testing.T) {
 	var decoded []struct {
 		Name, Type, Help string
 		Values           []struct {
+			Suffix string
 			Labels map[string]string
 			Value  float64
 		}
@@ -122,7 +140,7 @@ func TestJSONSaysWhatTheTextSays(t *testing.T) {
 	for _, f := range decoded {
 		have.WriteString("# HELP " + f.Name + " " + f.Help + "\n# TYPE " + f.Name + " " + f.Type + "\n")
 		for _, v := range f.Values {
-			have.WriteString(f.Name)
+			have.WriteString(f.Name + v.Suffix)
 			for name, value := range v.Labels {
 				have.WriteString(label(name, value))
 			}

@@ -45,6 +45,9 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
+	queue     *upgrade.Queue
+	upgrader  *upgrade.Upgrader
+
 	happened alarms
 	board    *alert.Board
 	notifier *alert.Notifier
@@ -61,6 +64,7 @@ type parts struct {
 	public net.Listener      // its listener; nil: not open yet
 
 	held   chan struct{} // closes when the volume is ours
+	whole  chan struct{} // closes when no upgrade is half done
 	judged chan struct{} // closes when no alert can come any more
 	down   chan struct{} // closes when the node is down for good
 }
@@ -100,12 +104,13 @@ func (p *parts) examine() error {
 
 // build makes every part. It starts none.
 func (p *parts) build(ctx context.Context) error {
-	p.held, p.judged, p.down = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	p.held, p.whole, p.judged, p.down = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	if err := p.buildWatch(); err != nil {
 		return err
 	}
 	p.buildNode(ctx)
 	p.buildBackups()
+	p.buildUpgrades()
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe/alert"
-	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
@@ -31,7 +30,7 @@ func (p *parts) buildBackups() {
 	p.backupParts = newBackupParts(p.s, p.home, p.log("backup"), func(c *upgrade.BackupsConfig) {
 		c.Node = p.supervisor
 		c.Policy = func() upgrade.BackupPolicy { return p.live.now.Load().policyOfBackups() }
-		c.Facts = func() upgrade.Facts { return backupFacts(p.follower.Facts()) }
+		c.Facts = func() upgrade.Facts { return factsOf(p.follower.Facts()) }
 		c.Version = func() string { return p.follower.Facts().Version }
 		c.OnEvent = func(e upgrade.BackupEvent) { p.hub.Publish(api.TopicBackup, e) }
 	}, func() bool { return node().Pid != 0 }, func() []string { return ancients(node().Args, nodeEnv(os.Environ())) })
@@ -75,17 +74,18 @@ func (p *parts) program() (string, error) {
 	if err := p.backups.Cleared(context.Background()); err != nil {
 		return "", err
 	}
+	if err := p.recoverPlans(context.Background()); err != nil {
+		return "", err
+	}
 	return p.home.Program()
 }
 
 // next is what comes in place of a start.
-func (p *parts) next(_ context.Context, end *supervisor.Ended) *supervisor.Change {
-	return p.backups.First(end)
-}
-
-// backupFacts is what a backup tells of the chain.
-func backupFacts(f chain.Facts) upgrade.Facts {
-	return upgrade.Facts{Known: f.Head.Known(), Height: f.Head.Number, Hash: f.Head.Hash, ChainID: f.ChainID, Genesis: f.Genesis}
+func (p *parts) next(ctx context.Context, end *supervisor.Ended) *supervisor.Change {
+	if c := p.backups.First(end); c != nil {
+		return c
+	}
+	return p.upgrader.Next(ctx, end)
 }
 
 // backupRules are the alerts about backups.

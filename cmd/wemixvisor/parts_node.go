@@ -103,6 +103,9 @@ func (p *parts) hold(ctx context.Context) error {
 		return err
 	}
 	p.recoverData(ctx)
+	if err := p.recoverPlans(ctx); err != nil {
+		return err
+	}
 	close(p.held)
 	p.prober.SetPhase("")
 	level.Info(p.logger).Log("msg", "supervising", "version", version, "home", s.home, "binary", p.home.Current(),

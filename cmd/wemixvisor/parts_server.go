@@ -17,7 +17,7 @@ import (
 func (p *parts) buildServer() {
 	seen := p.observer
 	seen.supervisor, seen.prober, seen.reaper, seen.forwarder, seen.version = p.supervisor.Status, p.prober, p.reaper, p.forwarder, version
-	seen.board, seen.notifier, seen.backups = p.board, p.notifier, p.backups
+	seen.board, seen.notifier, seen.backups, seen.plans = p.board, p.notifier, p.backups, p.upgrader.List
 
 	p.late = make(chan net.Listener, 1)
 	if p.probes != nil {
@@ -26,6 +26,8 @@ func (p *parts) buildServer() {
 	p.hub = api.NewHub(p.supervisor.Tail(), p.log("api"))
 	p.server = api.NewServer(api.Config{
 		Supervisor: p.supervisor,
+		Upgrades:   p.upgrader,
+		Home:       p.home,
 		Hub:        p.hub,
 		Version:    ownVersion(),
 		Health:     p.prober.Health,
@@ -50,6 +52,7 @@ func (p *parts) status() api.Status {
 	return api.StatusOf(api.Sources{
 		Supervisor: p.supervisor.Status(), Facts: p.follower.Facts(), Health: p.prober.Health(),
 		Alerts: p.board.Alerts(), Network: p.live.now.Load().network, Upgrade: p.home.Current(),
+		Plans: p.upgrader.List(), Download: p.upgrader.Downloading(),
 		Backup: api.BackupStateOf(p.backups.Figures(), p.backups.Job()),
 	}, time.Now())
 }

@@ -27,6 +27,7 @@ var reloadable = []string{
 	"alert-min-free",
 	"alert-min-peers",
 	"alert-remember",
+	"alert-upgrade-blocks",
 	"api-origins",
 	"backup-include-secrets",
 	"backup-keep-days",

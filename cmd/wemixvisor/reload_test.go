@@ -105,6 +105,7 @@ func TestEveryReloadableSettingTakesEffect(t *testing.T) {
 	t.Run("each", everyReloadable)
 	// The same rules carry these; they take half an hour to show.
 	prove("alert-full-within", "alert-remember")
+	prove("alert-upgrade-blocks") // see TestAlarmsOfUpgrades
 	if have := slices.Sorted(maps.Keys(proven)); !slices.Equal(reloadable, have) {
 		t.Errorf("want the effect of each shown:\n%v\nhave\n%v", reloadable, have)
 	}

@@ -22,7 +22,9 @@ import (
 //	signals ──> forwarder ──> node's process group
 //	                │ TERM, INT, QUIT end the group
 //	volume ──> supervisor ──> reaper ──> node
-//	                │ transitions             │ JSON-RPC
+//	   │            ^ changes                 │ JSON-RPC
+//	   └── queue ──> upgrader <── head ───────┤
+//	                │ transitions             │
 //	                v                         v
 //	   observer, prober <────────────── follower, sampler
 //	                │
@@ -56,6 +58,8 @@ func run(_ context.Context, s *settings, args []string) error {
 	var g group.Group
 	g.Add(actor(ctx, p.supervise))
 	g.Add(actor(ctx, p.follower.Run))
+	g.Add(actor(ctx, p.plans))
+	g.Add(actor(ctx, p.upgrades))
 	g.Add(actor(ctx, p.prober.Run))
 	g.Add(actor(ctx, p.sampler.Run))
 	g.Add(actor(ctx, enduring(p.logger, "backups", p.keepBackups)))

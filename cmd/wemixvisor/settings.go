@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/peterbourgon/ff/v3"
 )
 
 // settings holds every setting of the program: a flag, an environment variable
@@ -24,6 +22,7 @@ type settings struct {
 	probeSettings
 	alertSettings
 	apiSettings
+	upgradeSettings
 	backupSettings
 	logSettings
 
@@ -44,6 +43,7 @@ func (r *reader) define(s *settings) {
 	s.probeSettings.define(r)
 	s.alertSettings.define(r)
 	s.apiSettings.define(r)
+	s.upgradeSettings.define(r)
 	s.backupSettings.define(r)
 	s.logSettings.define(r)
 }
@@ -51,7 +51,7 @@ func (r *reader) define(s *settings) {
 // complete fills what depends on other settings, and refuses what does not go
 // together.
 func (s *settings) complete() (errs []error) {
-	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete} {
+	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete, s.upgradeSettings.complete} {
 		if err := complete(); err != nil {
 			errs = append(errs, err)
 		}
@@ -107,16 +107,15 @@ func read(args []string, environment bool, text *document) (*settings, []string,
 	r := newReader()
 	r.note = func(name, text, origin string) { s.given[name] = given{text, origin} }
 	r.define(s)
-	var options []ff.Option
-	if environment {
-		options = append(options, ff.WithEnvVarPrefix("DAEMON"))
-	}
 	r.flagged = flagged(args)
-	if err := ff.Parse(r.set, args, options...); err != nil {
+	if err := r.set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, nil, err
 		}
-		return nil, nil, usageError{errors.New(strings.TrimPrefix(err.Error(), "error parsing commandline arguments: "))}
+		return nil, nil, usageError{err}
+	}
+	if environment {
+		r.environment()
 	}
 	if text != nil {
 		r.file(text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +56,17 @@ const (
 // IsBoolFlag lets a switch stand without a value.
 func (v *value) IsBoolFlag() bool { return v.def == "true" || v.def == "false" }
 
+// oldNames are variables that keep the names they had before DAEMON_.
+var oldNames = map[string]string{
+	"custom-preupgrade":    "COSMOVISOR_CUSTOM_PREUPGRADE",
+	"unsafe-skip-backup":   "UNSAFE_SKIP_BACKUP",
+	"unsafe-skip-checksum": "UNSAFE_SKIP_CHECKSUM",
+}
+
 func envName(flag string) string {
+	if old, ok := oldNames[flag]; ok {
+		return old
+	}
 	return "DAEMON_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
@@ -124,6 +135,16 @@ func (r *reader) duration(to *time.Duration, name string, def, least time.Durati
 		}
 		*to = d
 		return nil
+	})
+}
+
+// environment takes from variables what no flag has set; an empty one counts as
+// not set.
+func (r *reader) environment() {
+	r.set.VisitAll(func(f *flag.Flag) {
+		if text := os.Getenv(envName(f.Name)); text != "" && !r.flagged[f.Name] {
+			_ = r.set.Set(f.Name, text) // what is wrong is in errs
+		}
 	})
 }
 

@@ -25,6 +25,10 @@ var every = map[string]string{
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",
 	"ready-min-peers": "2", "restart-on-failure": "false", "restart-window": "2m", "rpc-address": "x.ipc",
 	"shutdown-grace": "5m", "signal-map": "HUP=0",
+	"allow-download-binaries": "true", "alert-upgrade-blocks": "9", "confirm-blocks": "0", "confirm-time": "1s", "confirm-timeout": "2m",
+	"custom-preupgrade": "hook", "image-policy": "seed", "poll-interval": "1s", "preupgrade-max-retries": "2",
+	"preupgrade-subcommand": "true", "preupgrade-timeout": "1m", "restart-after-upgrade": "false", "restart-delay": "1s",
+	"rollback": "never", "snapshot-keep": "1h", "unsafe-skip-backup": "true", "unsafe-skip-checksum": "true",
 }
 
 func TestEverySettingIsAFlagAVariableAndAKey(t *testing.T) {

@@ -1,13 +1,10 @@
 package fetch
 
 import (
-	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -30,29 +27,6 @@ func (s Source) String() string {
 		return "a URL that is none"
 	}
 	return redacted(u)
-}
-
-// Any is the key of a binary for every platform.
-const Any = "any"
-
-// Pick chooses the binary for this platform, else the one for [Any], out of the
-// maps of an upgrade-info.json.
-func Pick(binaries, checksums map[string]string) (Source, error) {
-	platform := runtime.GOOS + "/" + runtime.GOARCH
-	for _, key := range []string{platform, Any} {
-		if binaries[key] != "" {
-			s := Source{URL: binaries[key], Checksum: checksums[key]}
-			if _, err := locate(s); err != nil {
-				return Source{}, fmt.Errorf("binary for %s: %w", key, err)
-			}
-			return s, nil
-		}
-	}
-	if len(binaries) == 0 {
-		return Source{}, errors.New("no binary is named")
-	}
-	keys := slices.Sorted(maps.Keys(binaries))
-	return Source{}, fmt.Errorf("no binary for %s or %s, only for %q", platform, Any, keys)
 }
 
 // location is a Source that was understood.

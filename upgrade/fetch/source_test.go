@@ -4,42 +4,40 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
-func TestPick(t *testing.T) {
+func TestLocate(t *testing.T) {
 	t.Parallel()
-	here := runtime.GOOS + "/" + runtime.GOARCH
 	a, b := "sha256:"+strings.Repeat("a", 64), "sha256:"+strings.Repeat("b", 64)
 	for _, tc := range []struct {
-		name                string
-		binaries, checksums map[string]string
-		want                Source
-		says                string
+		name string
+		src  Source
+		url  string
+		sums int
+		says string
 	}{
-		{"this platform", map[string]string{here: "https://h/x", "any": "https://h/y"}, map[string]string{here: a, "any": b}, Source{"https://h/x", a}, ""},
-		{"any", map[string]string{"plan9/mips": "https://h/x", "any": "https://h/y"}, map[string]string{"plan9/mips": a, "any": b}, Source{"https://h/y", b}, ""},
-		{"a checksum of another file is none", map[string]string{here: "https://h/x"}, map[string]string{"any": b}, Source{"https://h/x", ""}, ""},
-		{"checksum in the URL", map[string]string{"any": "https://h/y?checksum=" + a}, nil, Source{"https://h/y?checksum=" + a, ""}, ""},
-		{"twice the same", map[string]string{"any": "https://h/y?checksum=" + a}, map[string]string{"any": strings.ToUpper(a)}, Source{"https://h/y?checksum=" + a, strings.ToUpper(a)}, ""},
-		{"two that differ", map[string]string{"any": "https://h/y?checksum=" + a}, map[string]string{"any": b}, Source{}, "two checksums"},
-		{"another platform", map[string]string{"plan9/mips": "https://h/x"}, nil, Source{}, `no binary for ` + here + ` or any, only for ["plan9/mips"]`},
-		{"none", nil, nil, Source{}, "no binary"},
-		{"an unknown scheme", map[string]string{"any": "ftp://h/x"}, nil, Source{}, `"ftp"`},
-		{"no scheme", map[string]string{"any": "h/x"}, nil, Source{}, "scheme"},
-		{"no host", map[string]string{"any": "https:///x"}, nil, Source{}, "host"},
-		{"no URL", map[string]string{"any": "https://me:topsecret@h:port/%zz"}, nil, Source{}, "not a URL"},
-		{"a checksum by reference", map[string]string{"any": "https://h/x?checksum=file:https://h/sums"}, nil, Source{}, "sha256:HEX"},
-		{"an empty checksum", map[string]string{"any": "https://h/x?checksum="}, nil, Source{}, "empty"},
-		{"a spoiled checksum", map[string]string{"any": "https://h/x?checksum=%zz"}, nil, Source{}, "checksum"},
+		{"with a checksum", Source{"https://h/x", a}, "https://h/x", 1, ""},
+		{"checksum in the URL", Source{"https://h/y?a=b&checksum=" + a, ""}, "https://h/y?a=b", 1, ""},
+		{"twice the same", Source{"https://h/y?checksum=" + a, strings.ToUpper(a)}, "https://h/y", 1, ""},
+		{"two that differ", Source{"https://h/y?checksum=" + a, b}, "", 0, "two checksums"},
+		{"an unknown scheme", Source{"ftp://h/x", ""}, "", 0, `"ftp"`},
+		{"no scheme", Source{"h/x", ""}, "", 0, "scheme"},
+		{"no host", Source{"https:///x", ""}, "", 0, "host"},
+		{"no URL", Source{"https://me:topsecret@h:port/%zz", ""}, "", 0, "not a URL"},
+		{"a checksum by reference", Source{"https://h/x?checksum=file:https://h/sums", ""}, "", 0, "sha256:HEX"},
+		{"an empty checksum", Source{"https://h/x?checksum=", ""}, "", 0, "empty"},
+		{"a spoiled checksum", Source{"https://h/x?checksum=%zz", ""}, "", 0, "checksum"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			have, err := Pick(tc.binaries, tc.checksums)
-			if tc.want != have || (err != nil) != (tc.says != "") {
-				t.Errorf("want %q, have %q, %v", tc.want.URL, have.URL, err)
+			have, err := locate(tc.src)
+			if (err != nil) != (tc.says != "") {
+				t.Fatalf("have %v", err)
+			}
+			if err == nil && (have.url.String() != tc.url || len(have.sums) != tc.sums) {
+				t.Errorf("want %s with %d checksums, have %s with %v", tc.url, tc.sums, have.url, have.sums)
 			}
 			if err != nil && (!strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "topsecret")) {
 				t.Errorf("want %q in %v", tc.says, err)

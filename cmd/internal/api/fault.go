@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"syscall"
 
 	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
+	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
@@ -30,6 +32,12 @@ func (f fault) Unwrap() error { return f.err }
 // answers with the code, the client turns the code into the error again.
 var sentinels = []fault{
 	{http.StatusConflict, "busy", supervisor.ErrBusy},
+	{http.StatusNotFound, "unknown", upgrade.ErrUnknown},
+	{http.StatusConflict, "refused", upgrade.ErrRefused},
+	{http.StatusUnprocessableEntity, "past", upgrade.ErrPast},
+	{http.StatusUnprocessableEntity, "bad_plan", upgrade.ErrPlan},
+	{http.StatusUnprocessableEntity, "not_executable", reaper.ErrNotExecutable},
+	{http.StatusUnprocessableEntity, "no_program", reaper.ErrNotFound},
 	{http.StatusConflict, "running", supervisor.ErrRunning},
 	{http.StatusConflict, "closed", supervisor.ErrClosed},
 	{http.StatusNotImplemented, "no_channel", ErrNoChannel},
@@ -45,6 +53,7 @@ var sentinels = []fault{
 	{http.StatusUnprocessableEntity, "other_binary", upgrade.ErrOtherBinary},
 	{http.StatusUnprocessableEntity, "custody", upgrade.ErrCustody},
 	{http.StatusInternalServerError, "no_space", backup.ErrNoSpace},
+	{http.StatusInternalServerError, "disk_full", syscall.ENOSPC},
 }
 
 // ErrInvalid says that a request was understood and that what it asks for makes

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // object is one of JSON.
@@ -31,7 +33,7 @@ func document(routes []Route, version string) object {
 		item[strings.ToLower(route.Method)] = operation(route, schemas)
 	}
 	schemas.of(reflect.TypeFor[Refusal]())
-	for _, data := range []reflect.Type{reflect.TypeFor[Event](), reflect.TypeFor[Transition](), reflect.TypeFor[Block](), reflect.TypeFor[Output]()} {
+	for _, data := range []reflect.Type{reflect.TypeFor[Event](), reflect.TypeFor[Transition](), reflect.TypeFor[Block](), reflect.TypeFor[Output](), reflect.TypeFor[upgrade.Event]()} {
 		schemas.of(data)
 	}
 	return object{
@@ -67,7 +69,7 @@ func operation(route Route, schemas schemas) object {
 	case route.media != "":
 		success["content"] = object{route.media: object{"schema": object{}}}
 	default:
-		success["description"] = "a stream of JSON texts, each an Event: data is a Transition (state), Block (head), Output (log) or Alert (alert)"
+		success["description"] = "a stream of JSON texts, each an Event: data is a Transition (state), Block (head), Output (log), UpgradeEvent (upgrade) or Alert (alert)"
 	}
 	responses := object{
 		strconv.Itoa(route.status): success,
@@ -116,6 +118,9 @@ func (s schemas) of(t reflect.Type) object {
 	case reflect.TypeFor[json.RawMessage]():
 		return object{}
 	}
+	if t.Implements(reflect.TypeFor[json.Marshaler]()) {
+		return object{} // it says by itself what it is
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return object{"anyOf": []object{s.of(t.Elem()), {"type": "null"}}}
@@ -136,6 +141,9 @@ func (s schemas) of(t reflect.Type) object {
 		name := t.Name()
 		if name == "" {
 			return s.fields(t)
+		}
+		if t.PkgPath() == reflect.TypeFor[upgrade.Event]().PkgPath() { // others have an Event, a Check and a Batch too
+			name = "Upgrade" + name
 		}
 		if _, known := s[name]; !known {
 			s[name] = nil // a type may hold itself

@@ -11,6 +11,7 @@ const base = "/api/v1/"
 const (
 	get  = http.MethodGet
 	post = http.MethodPost
+	del  = http.MethodDelete
 )
 
 // routes is the table. Everything that can be asked or done stands here.
@@ -22,6 +23,10 @@ func (s *Server) routes() []Route {
 		{get, "metrics", "the metrics of /metrics, as JSON", nil, tells(s.metrics)},
 		{get, "alerts", "the alerts that fire, and the last resolved ones", nil, tells(s.alerts)},
 		{get, "config", "every setting, its value and where it came from; secrets are masked", nil, tells(s.config)},
+		{get, "upgrades", "every upgrade: pending ones first, then what became of the others", nil, tells(s.listUpgrades)},
+		{get, "upgrades/{name}", "one upgrade, with every stage it was in", nil, tells(s.oneUpgrade)},
+		{get, "plans", "the batch plans", nil, tells(s.listPlans)},
+		{get, "plans/{name}", "one batch plan", nil, tells(s.onePlan)},
 		{get, "logs", "the node's last output", []Param{
 			{"n", "integer", "how many lines; without it all that memory holds"},
 			{"follow", "boolean", "and whatever follows, until the client leaves"},
@@ -37,6 +42,14 @@ func (s *Server) routes() []Route {
 		{post, "node/start", "starts the node", nil, does(http.StatusOK, s.start)},
 		{post, "node/stop", "stops the node, and answers when it is gone", nil, does(http.StatusOK, s.stop)},
 		{post, "node/restart", "restarts the node", nil, does(http.StatusOK, s.restart)},
+		{post, "upgrades", "schedules an upgrade; answers when it is on disk, with wait when it is prepared or is not", nil, does(http.StatusCreated, s.schedule)},
+		{post, "upgrades/{name}/check", "whether an upgrade could be applied", nil, does(http.StatusOK, s.checkUpgrade)},
+		{post, "upgrades/{name}/retry", "takes up an upgrade again that was rolled back, failed or is held", nil, does(http.StatusOK, s.retryUpgrade)},
+		{post, "upgrades/{name}/confirm", "takes an upgrade's word for it: it is done", nil, does(http.StatusOK, s.confirmUpgrade)},
+		{del, "upgrades/{name}", "cancels a pending upgrade", nil, does(http.StatusOK, s.cancelUpgrade)},
+		{post, "rollback", "goes back to the previous binary, with data also to its snapshot; answers when the node runs again", nil, does(http.StatusOK, s.rollback)},
+		{post, "plans", "files a batch plan, in the place of one of its name", nil, does(http.StatusCreated, s.addPlan)},
+		{del, "plans/{name}", "removes a batch plan; what of it is pending is cancelled", nil, does(http.StatusOK, s.removePlan)},
 		{post, "alerts/test", "sends a test alert, and says what became of it on each channel", nil, does(http.StatusOK, s.testAlert)},
 		{post, "config/reload", "reads the settings again, and says what changed and what needs a restart", nil, does(http.StatusOK, s.reload)},
 	}, s.backupRoutes())

@@ -27,6 +27,8 @@ type Config struct {
 	Metrics    func() any                                                   // what /metrics says, for JSON
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
+	Upgrades   *upgrade.Upgrader
+	Home       upgrade.Home
 	Backups    *upgrade.Backups // nil: there are none
 	Hub        *Hub
 	LogFile    string // where the node's output is kept too; empty: nowhere

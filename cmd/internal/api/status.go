@@ -8,27 +8,30 @@ import (
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // Status is the answer of GET /api/v1/status and of the command status.
 type Status struct {
-	State        string        `json:"state"`
-	StateString  string        `json:"state_string"`
-	PID          int           `json:"pid"`
-	Uptime       string        `json:"uptime"`
-	RestartCount int           `json:"restart_count"`
-	Network      string        `json:"network"`
-	Binary       string        `json:"binary"`
-	Version      string        `json:"version"`
-	Upgrade      string        `json:"upgrade"`
-	Args         []string      `json:"args"`
-	Node         Node          `json:"node"`
-	Reason       string        `json:"reason"`
-	Change       *Change       `json:"change"`
-	LastExit     *Exit         `json:"last_exit"`
-	Backup       BackupState   `json:"backup"`
-	Health       probe.Health  `json:"health"`
-	Alerts       []alert.Alert `json:"alerts"`
+	State        string            `json:"state"`
+	StateString  string            `json:"state_string"`
+	PID          int               `json:"pid"`
+	Uptime       string            `json:"uptime"`
+	RestartCount int               `json:"restart_count"`
+	Network      string            `json:"network"`
+	Binary       string            `json:"binary"`
+	Version      string            `json:"version"`
+	Upgrade      string            `json:"upgrade"`
+	Args         []string          `json:"args"`
+	Node         Node              `json:"node"`
+	Reason       string            `json:"reason"`
+	Change       *Change           `json:"change"`
+	Pending      []Pending         `json:"pending"`
+	Download     *upgrade.Download `json:"download"`
+	Backup       BackupState       `json:"backup"`
+	LastExit     *Exit             `json:"last_exit"`
+	Health       probe.Health      `json:"health"`
+	Alerts       []alert.Alert     `json:"alerts"`
 }
 
 // Node is what the node says of itself.
@@ -38,6 +41,16 @@ type Node struct {
 	HeadAge string `json:"head_age"`
 	Peers   int    `json:"peers"`
 	Syncing bool   `json:"syncing"`
+}
+
+// Pending is an upgrade that is still to come.
+type Pending struct {
+	Name       string        `json:"name"`
+	Height     uint64        `json:"height"`
+	Stage      upgrade.Stage `json:"stage"`
+	Reason     string        `json:"reason"`
+	BlocksLeft uint64        `json:"blocks_left"`
+	ETA        *time.Time    `json:"eta"` // null when nobody can tell
 }
 
 // Change is what is being done to the node.
@@ -66,6 +79,8 @@ type Sources struct {
 	Alerts     []alert.Alert
 	Network    string
 	Upgrade    string
+	Plans      []upgrade.Entry
+	Download   *upgrade.Download
 	Backup     BackupState
 }
 
@@ -86,6 +101,8 @@ func StatusOf(src Sources, now time.Time) Status {
 		Backup:       src.Backup,
 		Health:       src.Health,
 		Alerts:       append([]alert.Alert{}, src.Alerts...),
+		Pending:      []Pending{},
+		Download:     src.Download,
 		Node: Node{
 			Client:  facts.Client,
 			Height:  facts.Head.Number,
@@ -101,6 +118,11 @@ func StatusOf(src Sources, now time.Time) Status {
 		st.Uptime = now.Sub(sup.Started).Round(time.Second).String()
 	}
 	st.Change = changeOf(sup.Change)
+	for _, e := range src.Plans {
+		if e.Stage.Pending() {
+			st.Pending = append(st.Pending, Pending{e.Name, e.Height, e.Stage, e.Reason, e.BlocksLeft, e.ETA})
+		}
+	}
 	if e := sup.Last; e != nil {
 		st.LastExit = &Exit{Status: e.Exit.Status(), Text: e.Exit.String(), At: e.At, Killed: e.Killed, OOM: e.OOM, LastOutput: e.Words}
 	}

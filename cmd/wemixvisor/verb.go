@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// verb is the second word of a command.
+type verb struct {
+	name string
+	do   func(ctx context.Context, s *settings, args []string) error
+}
+
+// pick returns the verb that args begin with, and what follows it.
+func pick(command string, args []string, verbs ...verb) (verb, []string, error) {
+	names := make([]string, len(verbs))
+	for i, v := range verbs {
+		if len(args) > 0 && args[0] == v.name {
+			return v, args[1:], nil
+		}
+		names[i] = v.name
+	}
+	if len(args) > 0 {
+		command += " " + args[0]
+	}
+	return verb{}, nil, usageError{fmt.Errorf("%s: one of %s", command, strings.Join(names, ", "))}
+}
+
+// one takes a single argument, and says what it should be.
+func one(command, what string, args []string) (string, error) {
+	if len(args) != 1 {
+		return "", usageError{fmt.Errorf("%s: want one argument, %s", command, what)}
+	}
+	return args[0], nil
+}
