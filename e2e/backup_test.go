@@ -90,6 +90,15 @@ func (b *box) ballast(bytes int) {
 
 func (b *box) height() float64 { h, _ := b.metric("wemixvisor_node_height"); return h }
 
+// sealing waits for a block of the present node. Until then, in its first moments,
+// it does not handle a TERM.
+func (b *box) sealing() {
+	b.t.Helper()
+	b.ready()
+	at := b.height()
+	b.until("a block", 30*time.Second, func() bool { return b.height() > at })
+}
+
 // copied is docker cp of a path, into a folder of ours.
 func (b *box) copied(path string) string {
 	b.t.Helper()
@@ -239,7 +248,7 @@ func TestRestoreOverTheLiveVolume(t *testing.T) {
 	}
 	b.until("the old head", 20*time.Second, func() bool { return b.height() < float64(a.Origin.Height)+5 })
 	b.ready()
-	b.until("blocks on top of it", 30*time.Second, func() bool { return b.height() > float64(a.Origin.Height) })
+	b.sealing()
 	if now, err := os.ReadFile(b.root("/data/data/geth/nodekey")); err != nil || string(now) != string(key) {
 		t.Errorf("want the identity to the byte, have %q %v", now, err)
 	}
@@ -359,10 +368,7 @@ func interrupted(t *testing.T) *box {
 	b.ballast(32 << 20)
 	go func() { _, _, _ = b.c.Exec(t.Context(), []string{"wemixvisor", "backup", "create"}) }() // ends with the container
 	b.until("archiving", 20*time.Second, func() bool { _, out := b.command("status", "--json"); return strings.Contains(out, `"archiving"`) })
-	// A TERM in a node's first moments, until it seals, is not handled by it.
-	b.ready()
-	at := b.height()
-	b.until("a block", 20*time.Second, func() bool { return b.height() > at })
+	b.sealing()
 	return b
 }
 

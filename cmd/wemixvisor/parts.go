@@ -45,8 +45,8 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
-	queue     *upgrade.Queue
-	upgrader  *upgrade.Upgrader
+	queue    *upgrade.Queue
+	upgrader *upgrade.Upgrader
 
 	happened alarms
 	board    *alert.Board
