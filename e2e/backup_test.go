@@ -90,6 +90,15 @@ func (b *box) ballast(bytes int) {
 
 func (b *box) height() float64 { h, _ := b.metric("wemixvisor_node_height"); return h }
 
+// sealing waits for a block of the present node. Until then, in its first moments,
+// it does not handle a TERM.
+func (b *box) sealing() {
+	b.t.Helper()
+	b.ready()
+	at := b.height()
+	b.until("a block", 30*time.Second, func() bool { return b.height() > at })
+}
+
 // copied is docker cp of a path, into a folder of ours.
 func (b *box) copied(path string) string {
 	b.t.Helper()
@@ -239,7 +248,7 @@ func TestRestoreOverTheLiveVolume(t *testing.T) {
 	}
 	b.until("the old head", 20*time.Second, func() bool { return b.height() < float64(a.Origin.Height)+5 })
 	b.ready()
-	b.until("blocks on top of it", 30*time.Second, func() bool { return b.height() > float64(a.Origin.Height) })
+	b.sealing()
 	if now, err := os.ReadFile(b.root("/data/data/geth/nodekey")); err != nil || string(now) != string(key) {
 		t.Errorf("want the identity to the byte, have %q %v", now, err)
 	}
@@ -293,9 +302,7 @@ func TestFreshVolumeIsSeededFromACopiedFolder(t *testing.T) {
 	// Through a container that does not run, so that any engine can be fed.
 	id := docker("create", "-v", volume+":/data", image, "backup", "restore", "/data/from")
 	docker("cp", folder, id+":/data/from")
-	t.Log(docker("start", "-a", id))
-	out, _ := exec.Command("sh", "-c", "ls -la $(docker volume inspect -f '{{.Mountpoint}}' "+volume+")/data").CombinedOutput()
-	t.Logf("%s", out)
+	docker("start", "-a", id)
 	docker("rm", id)
 	fresh := launch(t, image, develop, tc.WithHostConfigModifier(func(h *container.HostConfig) { h.Binds = append(h.Binds, volume+":/data") }))
 	fresh.ready()
@@ -361,7 +368,7 @@ func interrupted(t *testing.T) *box {
 	b.ballast(32 << 20)
 	go func() { _, _, _ = b.c.Exec(t.Context(), []string{"wemixvisor", "backup", "create"}) }() // ends with the container
 	b.until("archiving", 20*time.Second, func() bool { _, out := b.command("status", "--json"); return strings.Contains(out, `"archiving"`) })
-	b.ready() // a TERM in a node's first moments is not handled by it
+	b.sealing()
 	return b
 }
 
@@ -401,7 +408,7 @@ func TestStopInTheMiddleOfABackup(t *testing.T) {
 	b := interrupted(t)
 	began := time.Now()
 	if code := b.stop(); code != 0 {
-		t.Errorf("want a clean end, have %d", code)
+		t.Errorf("want a clean end, have %d\n%s", code, b.logs())
 	}
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("want nobody to wait for the archive, have %s", took)

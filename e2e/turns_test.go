@@ -240,7 +240,7 @@ func (s *turn) stood(from uint64) (longest time.Duration, at, last uint64) {
 	return longest, at, last
 }
 
-// schedule gives all the same plan for the same height.
+// scheduleAll gives all the same plan for the same height.
 func scheduleAll(t *testing.T, all []*turn, ahead uint64) (height uint64) {
 	t.Helper()
 	height = all[0].height() + ahead

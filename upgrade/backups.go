@@ -305,11 +305,11 @@ func do[A any](ctx context.Context, b *Backups, kind string, wait bool, f func(c
 	over := make(chan outcome, 1)
 	j := &job{b: b, is: BackupJob{Kind: kind, Stage: stagePreparing, Since: b.cfg.Now().UTC()}}
 	b.jobs.Go(func() {
-		defer func() { <-b.turn }()
 		j.stage(stagePreparing)
 		a, err := f(life, j)
 		b.look()
 		j.end(err)
+		<-b.turn // first: who has the answer may ask for the next thing at once
 		over <- outcome{a, err}
 	})
 	select {
