@@ -41,7 +41,7 @@ func benchUpgrades(ctx context.Context, supervisor, node string, rounds int) (wh
 	share := newRow("snapshot of 2.5 GB, share of the plain copy", 3).atMost(0.2, "")
 	flat := newRow("2.5 GB as a multiple of 0.5 GB", 2).atMost(1.3, "")
 
-	small := chaindata.Shape{Logs: 4, LogSize: 4 << 20, FileSize: 2 << 10, Seed: 1}
+	small := chaindata.Shape{Tables: 3, TableSize: 4 << 20, Logs: 1, LogSize: 4 << 20, FileSize: 2 << 10, Seed: 1}
 	if err := benchUpgrade(ctx, supervisor, node, small, rounds, func(u measured, _ string) {
 		exec16.addMillis(ours, u.snapshot+u.hook+u.start)
 		snap16.addMillis(ours, u.snapshot)
