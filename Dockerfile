@@ -1,6 +1,7 @@
-# Three targets. wemixvisor: the base of your own node image; copy the node to
+# Four targets. wemixvisor: the base of your own node image; copy the node to
 # /usr/local/bin/wemixd. node: base and a geth. signer: the base with a geth that
-# still seals, and a network of three such signers (e2e/network).
+# still seals, and a network of three such signers (e2e/network). upgrades: the base
+# with several nodes, for the tests.
 #
 # make image builds them all. It stages what they hold below .cache/image first:
 # nothing is pulled or compiled in here, so the classic builder will do.
@@ -29,6 +30,12 @@ FROM wemixvisor AS node
 COPY .cache/image/geth /usr/local/bin/wemixd
 EXPOSE 8545 8546 30303 30303/udp
 LABEL org.opencontainers.image.title="wemixvisor with geth" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-3.0-only AND GPL-3.0-only"
+
+FROM wemixvisor AS upgrades
+COPY .cache/image/opt/ /opt/
+EXPOSE 8545
+LABEL org.opencontainers.image.title="wemixvisor with nodes to upgrade between" \
       org.opencontainers.image.licenses="Apache-2.0 AND LGPL-3.0-only AND GPL-3.0-only"
 
 FROM wemixvisor AS signer

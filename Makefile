@@ -4,6 +4,9 @@
 GO            ?= go
 GOLANGCI_LINT  = v2.15.0
 GETH           = v1.16.9
+# upgrades are tried from the one before, and to one that fails on a development chain:
+GETH_OLD       = v1.16.8
+GETH_FAILING   = v1.17.8
 # the last that seals by proof of authority:
 GETH_CLIQUE    = v1.13.15
 FUZZTIME      ?= 1m
@@ -29,8 +32,10 @@ RACE     = $(call once,RACE,test "`$(GO) env CGO_ENABLED`" = 1 && echo -race)
 LINTER := $(BIN)/golangci-lint-$(GOLANGCI_LINT)
 NODE   := $(BIN)/geth-$(GETH)
 SIGNER := $(BIN)/geth-$(GETH_CLIQUE)
+OLD    := $(BIN)/geth-$(GETH_OLD)
+FAILING := $(BIN)/geth-$(GETH_FAILING)
 
-.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe \
+.PHONY: build build-all install run run-here stop opened test unit e2e test-long bench bench-probe bench-upgrade bench-backup \
 	image fmt lint ci-test tools clean help
 .DELETE_ON_ERROR:
 
@@ -116,11 +121,19 @@ bench: build ## measure against tini, dumb-init and catatonit, in one run
 bench-probe: build $(NODE) ## measure probes, metrics and their cost over a real node
 	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) $(BENCHFLAGS)
 
-image: image-node image-signer ## build the images
+bench-upgrade: build $(NODE) ## measure how long a node is down for an upgrade
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -node $(NODE) -upgrade $(BENCHFLAGS)
+
+bench-backup: build ## measure backups against tar, zstd and cp, on generated chain data
+	$(GO) run ./e2e/bench -supervisor ./wemixvisor -backup -rounds 3 -markdown $(BENCHFLAGS)
+	@echo; echo "The window in which the node is down, against cold tar | zstd and cp -a:"
+	@WEMIXVISOR_LONG=1 $(GO) test -count=1 -v -timeout 30m -run '^TestBarOf(TheWindow|ManyFiles)$$' ./backup | grep -E 'bars_test|^(ok|FAIL)'
+
+image: image-node image-signer image-upgrades ## build the images
 
 # What the Dockerfile copies: all is static and from scratch, so that building an
 # image is no more than this. Anybody may read it: the image's user is not root.
-.PHONY: stage image-node image-signer
+.PHONY: stage image-node image-signer image-upgrades
 stage: build
 	@rm -rf $(IMAGE)
 	@mkdir -p $(IMAGE)/empty $(IMAGE)/root/etc $(IMAGE)/root/tmp $(IMAGE)/root/licenses/go
@@ -144,11 +157,23 @@ image-node: stage $(NODE)
 	$(call docker_build,wemixvisor,wemixvisor:dev)
 	$(call docker_build,node,wemixvisor-node:dev)
 
-image-signer: image-node $(SIGNER) $(CACHE)/genesis
+image-signer: image-upgrades $(SIGNER) $(CACHE)/genesis
 	@install -m 755 $(SIGNER) $(IMAGE)/geth-clique
 	@cp -r $(CACHE)/genesis e2e/network $(IMAGE)
 	@chmod -R u=rwX,go=rX $(IMAGE)/genesis $(IMAGE)/network
 	$(call docker_build,signer,wemixvisor-node:clique)
+
+# Three nodes and a bad one, each called wemixd in a folder of its own: PATH says
+# which of them is the image's.
+image-upgrades: image-node $(OLD) $(FAILING)
+	@rm -rf $(IMAGE)/opt
+	@install -D -m 755 $(OLD) $(IMAGE)/opt/old/wemixd
+	@install -D -m 755 $(NODE) $(IMAGE)/opt/new/wemixd
+	@install -D -m 755 $(FAILING) $(IMAGE)/opt/failing/wemixd
+	@mkdir -p $(IMAGE)/opt/bad
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $(IMAGE)/opt/bad/wemixd ./e2e/badnode
+	@chmod -R u=rwX,go=rX $(IMAGE)/opt
+	$(call docker_build,upgrades,wemixvisor-node:upgrades)
 
 # The engine's word is of interest when it fails: the classic builder complains of
 # its age each time.
@@ -169,7 +194,7 @@ lint: $(LINTER) ## check the format and the rules of the house
 ci-test: ## what CI runs
 	.ci/run
 
-tools: $(LINTER) $(NODE) $(SIGNER) ## build the pinned tools and nodes (make -j2 tools)
+tools: $(LINTER) $(NODE) $(SIGNER) $(OLD) $(FAILING) ## build the pinned tools and nodes (make -j2 tools)
 
 clean: ## remove what was built; the tools and nodes in .cache/bin stay
 	rm -rf wemixvisor $(CACHE)/dist $(CACHE)/genesis $(IMAGE) $(IMAGE).log
@@ -187,8 +212,8 @@ go_install = @mkdir -p $(BIN) && aside=$$(mktemp -d $(CACHE)/aside.XXXXXX) && \
 $(LINTER):
 	$(call go_install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT))
 
-$(NODE):
-	$(call go_install,github.com/ethereum/go-ethereum/cmd/geth@$(GETH))
+$(NODE) $(OLD) $(FAILING): $(BIN)/geth-%:
+	$(call go_install,github.com/ethereum/go-ethereum/cmd/geth@$*)
 
 # It reaches into the standard library, which Go's linker refuses by now.
 $(SIGNER):

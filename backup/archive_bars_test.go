@@ -118,7 +118,7 @@ func TestBarOfTheArchive(t *testing.T) {
 		{"verify over create", verify, ours, 0.25},
 	} {
 		wall, cpu := b.ours.over(b.other)
-		t.Logf("%s: %.2f wall, %.2f CPU (at most %.2f); %s against %s", b.what, wall, cpu, b.most, median(b.ours.wall), median(b.other.wall))
+		t.Logf("%s: %.2f wall, %.2f CPU (at most %.2f); %.1f s against %.1f, CPU %.1f against %.1f", b.what, wall, cpu, b.most, median(b.ours.wall).Seconds(), median(b.other.wall).Seconds(), median(b.ours.cpu).Seconds(), median(b.other.cpu).Seconds())
 		if wall > b.most || cpu > b.most {
 			t.Errorf("%s: over the bar", b.what)
 		}

@@ -10,8 +10,9 @@ import (
 )
 
 func TestManySmallFilesAreArchived(t *testing.T) {
-	n := 5000
-	if os.Getenv("WEMIXVISOR_LONG") != "" {
+	t.Parallel()
+	n := 2000
+	if long() {
 		n = 100_000
 	}
 	root := t.TempDir()
@@ -36,8 +37,9 @@ func TestManySmallFilesAreArchived(t *testing.T) {
 // Over 4 GiB a size does not fit in 32 bits, and over 8 GiB not in a tar's old
 // header.
 func TestALargeFileIsArchived(t *testing.T) {
+	t.Parallel()
 	size := int64(4<<30 + 4<<20 + 17)
-	if os.Getenv("WEMIXVISOR_LONG") == "" {
+	if !long() {
 		t.Skip("WEMIXVISOR_LONG is not set")
 	}
 	root := t.TempDir()

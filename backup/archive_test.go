@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,11 +82,11 @@ func samePicture(t testing.TB, want, have string) {
 // chainData returns n bytes that compress by half, as a table of a chain's
 // database does.
 func chainData(seed int64, n int) []byte {
-	r := rand.New(rand.NewSource(seed))
 	b := make([]byte, n)
-	for i := 0; i < n; i += 64 {
-		r.Read(b[i:min(i+32, n)])
-		copy(b[min(i+32, n):], fmt.Sprintf("account%08d:balance=%012d", i%1000, i))
+	r := rand.NewChaCha8([32]byte{byte(seed)})
+	_, _ = r.Read(b)
+	for i := 32; i < n; i += 64 {
+		copy(b[i:], "account00000042:balance=00000001")
 	}
 	return b
 }
@@ -96,7 +96,7 @@ func oddTree(t testing.TB) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "data")
 	for name, content := range map[string]string{
-		"geth/chaindata/000001.sst":      string(chainData(1, 9<<20)),
+		"geth/chaindata/000001.sst":      string(chainData(1, 5<<20)),
 		"geth/chaindata/000002.sst":      string(chainData(2, 2<<20+17)),
 		"geth/chaindata/CURRENT":         "MANIFEST-000001\n",
 		"geth/chaindata/MANIFEST-000001": "m",
@@ -139,8 +139,8 @@ func oddTree(t testing.TB) string {
 	must(os.Chmod(at("empty"), 0o777|fs.ModeSticky))
 	sparse, err := os.Create(at("sparse"))
 	must(err)
-	must(sparse.Truncate(64 << 20))
-	_, err = sparse.WriteAt([]byte("in the middle"), 33<<20)
+	must(sparse.Truncate(24 << 20))
+	_, err = sparse.WriteAt([]byte("in the middle"), 13<<20)
 	must(err)
 	must(sparse.Close())
 	if os.Geteuid() == 0 {
@@ -182,6 +182,7 @@ func extract(t testing.TB, r *Repo, id string, o ExtractOptions) string {
 }
 
 func TestRoundTripIsIdentical(t *testing.T) {
+	t.Parallel()
 	root := oddTree(t)
 	if err := os.Remove(filepath.Join(root, "geth/LOCK")); err != nil {
 		t.Fatal(err)
@@ -218,6 +219,7 @@ func secretModes(p string) string {
 }
 
 func TestPlainTarRestoresAnArchive(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"tar", "zstd"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip("no " + tool)
@@ -262,6 +264,7 @@ func TestPlainTarRestoresAnArchive(t *testing.T) {
 }
 
 func TestSecretsStayOutUnlessAsked(t *testing.T) {
+	t.Parallel()
 	root := oddTree(t)
 	r := newRepo(t)
 	info := create(t, r, root, CreateOptions{})
@@ -298,6 +301,7 @@ func TestSecretsStayOutUnlessAsked(t *testing.T) {
 // A snapshot's mirror tree has no identity; that comes from the live folder, in
 // its place in the order.
 func TestSecretsComeFromTheLiveFolder(t *testing.T) {
+	t.Parallel()
 	live, mirror := t.TempDir(), t.TempDir()
 	for _, name := range []string{"a/b/nodekey", "geth/nodekey", "keystore/x", "z/etcd/y/wal"} {
 		write(t, filepath.Join(live, name), name)
@@ -327,6 +331,7 @@ func TestSecretsComeFromTheLiveFolder(t *testing.T) {
 }
 
 func TestCancelLeavesNothing(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 20<<20)))
 	r := newRepo(t)

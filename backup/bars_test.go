@@ -14,9 +14,12 @@ import (
 	"github.com/wemix/wemixvisor/e2e/chaindata"
 )
 
+// long reports whether there is time for what takes minutes.
+func long() bool { return os.Getenv("WEMIXVISOR_LONG") != "" }
+
 // bar skips what takes minutes, and what a detector of races slows down.
 func bar(t *testing.T) {
-	if os.Getenv("WEMIXVISOR_LONG") == "" {
+	if !long() {
 		t.Skip("long; set WEMIXVISOR_LONG")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
 // ExtractOptions say what becomes of an archive. Zero fields mean what is written
@@ -57,6 +59,7 @@ func (r *Repo) Extract(ctx context.Context, idOrFolder, to string, o ExtractOpti
 	if err := r.cfg.Floor.Check(to, a.list.DiskBytes); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.folder")
 	root, err := os.OpenRoot(to)
 	if err != nil {
 		return info, err
@@ -65,6 +68,7 @@ func (r *Repo) Extract(ctx context.Context, idOrFolder, to string, o ExtractOpti
 	if err := root.WriteFile(unfinishedFile, []byte("An archive is being extracted here, or was, and is not complete.\n"), 0o600); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.marked")
 	u := &unpacker{root: root, secrets: o.Secrets, owner: os.Geteuid() == 0}
 	defer u.Close()
 	if err := a.check(ctx, sealOf(info), r.readers(o.Workers), u, counter(a.list.DataBytes, o.OnProgress)); err != nil {
@@ -73,19 +77,23 @@ func (r *Repo) Extract(ctx context.Context, idOrFolder, to string, o ExtractOpti
 	if err := u.leave("."); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.written")
 	// One call for all: an fsync for each of 100,000 files takes minutes.
 	if err := syncFS(to); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.synced")
 	if err := root.Remove(unfinishedFile); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.unmarked")
 	if err := u.leave(""); err != nil { // the root's own time, now that nothing comes or goes
 		return info, err
 	}
 	if err := syncDir(to); err != nil {
 		return info, err
 	}
+	failpoint.At("archive.extract.done")
 	return info, syncDir(filepath.Dir(filepath.Clean(to)))
 }
 

@@ -2,15 +2,14 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sys/unix"
 )
 
 // frameReader reads the stream that a frameWriter wrote: one goroutine reads the
@@ -36,8 +35,9 @@ func newFrameReader(ctx context.Context, file *os.File, sizes []int32, size int6
 		ctx: ctx, cancel: cancel,
 		free: make(chan *frame, workers+2), jobs: make(chan *frame, workers+2), order: make(chan *frame, workers+2),
 	}
-	for range workers + 2 {
-		r.free <- &frame{raw: make([]byte, 0, frameSize)}
+	workers = min(workers, len(sizes))
+	for range min(workers+2, len(sizes)) {
+		r.free <- &frame{raw: make([]byte, 0, min(frameSize, size))}
 	}
 	for range workers {
 		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize), zstd.WithDecodeAllCapLimit(true))
@@ -75,6 +75,8 @@ func (f *frame) undo(dec *zstd.Decoder) {
 func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Hash) {
 	defer close(r.order)
 	defer close(r.jobs)
+	reader := newDirectReader(file, size)
+	defer reader.set(false) // what reads on may want any number of bytes
 	at := int64(0)
 	for i, n := range sizes {
 		var f *frame
@@ -83,16 +85,12 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 		case <-r.ctx.Done():
 			return
 		}
-		if cap(f.packed) < int(n) {
-			f.packed = make([]byte, 0, frameSize+frameSize/8)
+		if f.disk == nil {
+			f.disk = make([]byte, blocks(int(slices.Max(sizes)))+directAlign)
 		}
-		f.packed = f.packed[:n]
 		f.want = min(frameSize, size-int64(i)*frameSize)
 		f.done = make(chan struct{})
-		_, f.err = io.ReadFull(io.NewSectionReader(file, at, int64(n)), f.packed)
-		if errors.Is(f.err, io.EOF) || errors.Is(f.err, io.ErrUnexpectedEOF) {
-			f.err = fmt.Errorf("%w: %s is cut", ErrCorrupt, dataFile)
-		}
+		f.packed, f.err = reader.piece(f.disk, at, int(n))
 		failed := f.err != nil
 		r.order <- f // holds all frames there are
 		r.jobs <- f  // from here on f.err is the worker's
@@ -100,7 +98,6 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 			return
 		}
 		sum.Write(f.packed)
-		_ = unix.Fadvise(int(file.Fd()), at, int64(n), unix.FADV_DONTNEED)
 		at += int64(n)
 	}
 }

@@ -18,7 +18,8 @@ const frameSize = 4 << 20
 // frame is a piece of the stream on its way through the workers.
 type frame struct {
 	raw, packed []byte
-	want        int64 // of raw, when reading
+	disk        []byte // when reading: what packed lies in
+	want        int64  // of raw, when reading
 	err         error
 	done        chan struct{} // the worker is through with it
 }

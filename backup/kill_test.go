@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestChild is no test: it is what the tests here kill.
@@ -102,6 +104,17 @@ func points(t *testing.T, op, root, id string) []string {
 	return all
 }
 
+// quick returns a folder in which an fsync costs nothing, where that can be: a test
+// kills processes, not the machine, so for what it sees there is no difference.
+func quick(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"); err == nil {
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	}
+	return dir
+}
+
 // victim is a data directory with a snapshot of the old data, live new data, and a
 // tree to replace it with.
 type victim struct {
@@ -114,9 +127,8 @@ const archiveID = "20260101T000000Z-000077-full"
 
 // herd makes victims fast: one is made with care, the others are copies by cp -a,
 // which keeps what hard links connect.
-func herd(t *testing.T) func() victim {
+func herd(t *testing.T, dir string) func() victim {
 	t.Helper()
-	dir := t.TempDir()
 	root := dataDir(t, dir)
 	if err := os.Remove(filepath.Join(root, "geth/odd/sparse")); err != nil { // slow to copy
 		t.Fatal(err)
@@ -244,7 +256,7 @@ func (v victim) recovered(t *testing.T, when, crash string, want map[string]stri
 
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	next := herd(t)
+	next := herd(t, quick(t))
 	for _, op := range []string{"prepare", "commit", "rollback", "replace", "drop", "recover"} {
 		t.Run(op, func(t *testing.T) {
 			v := next()
@@ -285,7 +297,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 // A swap that is killed, and whose recovery is killed at each of its own steps.
 func TestRecoveryKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	next := herd(t)
+	next := herd(t, quick(t))
 	v := next()
 	child(t, "rollback", v.root, v.id, "backup.swap-out#2=exit", "", 0)
 	for _, point := range points(t, "recover", v.root, "") {
@@ -303,7 +315,7 @@ func TestRecoveryKilledAtEveryStep(t *testing.T) {
 // A swap that cannot be finished, and whose undoing is killed at each step.
 func TestUndoKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	next := herd(t)
+	next := herd(t, t.TempDir())
 	stuck := func() victim {
 		v := next()
 		file := filepath.Join(v.root, "new at the root") // the last to be moved
@@ -351,10 +363,10 @@ func TestUndoKilledAtEveryStep(t *testing.T) {
 func TestKilledAtRandom(t *testing.T) {
 	t.Parallel()
 	rounds := 12
-	if os.Getenv("WEMIXVISOR_LONG") != "" {
+	if long() {
 		rounds = 200
 	}
-	next := herd(t)
+	next := herd(t, quick(t))
 	for n := range rounds {
 		v := next()
 		op, id, want := "rollback", v.id, v.old

@@ -115,19 +115,23 @@ func (p *packer) put(b []byte) error {
 	return err
 }
 
+// blocks rounds n up to whole blocks.
+func blocks(n int) int { return (n + tarBlock - 1) &^ (tarBlock - 1) }
+
 func (p *packer) pad(size int64) error { return p.put(zeros[:-size&(tarBlock-1)]) }
 
 // content reads exactly the bytes that the header promised: a table may grow
 // meanwhile.
 func (p *packer) content(it *Item, f *os.File) error {
 	p.hash.Reset()
-	fd := int(f.Fd())
-	holes := holes{fd: fd, size: it.Size}
+	holes := holes{fd: int(f.Fd()), size: it.Size}
+	reader := newDirectReader(f, it.Size)
 	for at := int64(0); at < it.Size; {
 		room, err := p.w.room()
 		if err != nil {
 			return err
 		}
+		whole := room // up to the block's end, which is where a disk's reads end
 		room = room[:min(int64(len(room)), it.Size-at)]
 		n, hole := len(room), int64(0)
 		if it.Sparse {
@@ -139,10 +143,8 @@ func (p *packer) content(it *Item, f *os.File) error {
 			n = int(min(hole, int64(n)))
 			clear(room[:n])
 		} else {
-			n, err = unix.Pread(fd, room, at)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
+			n, err = reader.read(whole[:min(len(whole), blocks(n))], at)
+			n = min(n, len(room)) // it may have grown
 			if err != nil {
 				return &fs.PathError{Op: "read", Path: string(it.Path), Err: err}
 			}
@@ -157,8 +159,6 @@ func (p *packer) content(it *Item, f *os.File) error {
 		p.w.filled(n)
 		at += int64(n)
 		p.seen(int64(n))
-		// Nobody wants this page again on our behalf; the node's own it needs more.
-		_ = unix.Fadvise(fd, at-int64(n), int64(n), unix.FADV_DONTNEED)
 	}
 	p.at += it.Size
 	sum := p.hash.Sum128().Bytes()

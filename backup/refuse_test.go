@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +91,7 @@ func refused(t *testing.T, folder, naming string) {
 }
 
 func TestForgedArchivesAreRefused(t *testing.T) {
+	t.Parallel()
 	link := func(kind, at, target string) *Item {
 		return &Item{Path: fileName(at), Type: kind, Mode: 0o777, Target: fileName(target)}
 	}
@@ -150,6 +152,7 @@ func TestAFileInNoFolderIsNotExtracted(t *testing.T) {
 }
 
 func TestStreamAndManifestMustAgree(t *testing.T) {
+	t.Parallel()
 	header := func(p *packer, it *Item) {
 		h, err := it.header()
 		if err != nil {
@@ -229,8 +232,40 @@ func TestStreamAndManifestMustAgree(t *testing.T) {
 	}
 }
 
-// frames returns a good archive of several frames, and where those end.
+// good are archives of several frames, by seed; made once, as that takes a while.
+var good sync.Map
+
+// goodArchive returns a copy of a good archive of several frames, and where those end.
 func goodArchive(t testing.TB, seed int64) (folder string, ends []int64) {
+	t.Helper()
+	type archive struct {
+		files map[string][]byte
+		ends  []int64
+	}
+	made, _ := good.LoadOrStore(seed, sync.OnceValue(func() (a archive) {
+		folder, ends := severalFrames(t, seed)
+		a.ends, a.files = ends, map[string][]byte{}
+		for _, name := range []string{dataFile, manifestFile, infoFile} {
+			text, err := os.ReadFile(filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.files[name] = text
+		}
+		return a
+	}))
+	a := made.(func() archive)()
+	if len(a.files) < 3 {
+		t.Fatal("it could not be made")
+	}
+	folder = filepath.Join(t.TempDir(), "good")
+	for name, text := range a.files {
+		write(t, filepath.Join(folder, name), string(text))
+	}
+	return folder, a.ends
+}
+
+func severalFrames(t testing.TB, seed int64) (folder string, ends []int64) {
 	t.Helper()
 	var m *Manifest
 	folder = forge(t, func(p *packer) error {
@@ -266,85 +301,96 @@ func infoOf(t testing.TB, folder string) Info {
 	return info
 }
 
+// At every place of a small archive, and around the frames' ends of a larger one.
 func TestAFlippedByteAnywhereIsRefused(t *testing.T) {
-	folder, ends := goodArchive(t, 1)
-	r := newRepo(t)
-	if err := r.Verify(context.Background(), folder, nil); err != nil {
-		t.Fatal(err)
-	}
-	flip := func(name string, at int64, bit byte) {
-		f, err := os.OpenFile(filepath.Join(folder, name), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
+	t.Parallel()
+	large, ends := goodArchive(t, 1)
+	small := forge(t, func(p *packer) error {
+		if err := p.write(folderItem("."), nil); err != nil {
+			return err
 		}
-		defer f.Close()
-		b := []byte{0}
-		if _, err := f.ReadAt(b, at); err != nil {
-			t.Fatal(err)
-		}
-		b[0] ^= bit
-		if _, err := f.WriteAt(b, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	size := infoOf(t, folder).Size
-	places := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, size - 1, size - 2, size - 4, size - 5}
+		p.write1(t, "000001.sst", "a little")
+		return p.write(&Item{Path: "link", Type: itemSymlink, Mode: 0o777, Target: "000001.sst"}, nil)
+	})
+	var border []int64
 	for _, end := range ends {
-		for d := int64(-5); d < 12; d++ {
-			places = append(places, end+d)
-		}
+		border = append(border, end-5, end-1, end, end+1, end+4, end-1000)
 	}
-	for i := range int64(20) {
-		places = append(places, size*i/20+i)
-	}
-	for _, at := range places {
-		flip(dataFile, at, 1<<(at%8))
-		if err := r.Verify(context.Background(), folder, nil); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s, byte %d: have %v", dataFile, at, err)
-		}
-		flip(dataFile, at, 1<<(at%8))
-	}
-	manifest, err := os.ReadFile(filepath.Join(folder, manifestFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := int64(0); at < int64(len(manifest)); at += 7 {
-		flip(manifestFile, at, 0x10)
-		if err := r.Verify(context.Background(), folder, nil); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s, byte %d: have %v", manifestFile, at, err)
-		}
-		flip(manifestFile, at, 0x10)
-	}
-	text, err := os.ReadFile(filepath.Join(folder, infoFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	same := func() bool { // but for what a verification writes anew
-		have := infoOf(t, folder)
-		want, err := parseInfo(text)
+	for _, tc := range []struct {
+		folder, name string
+		places       []int64 // none: all
+	}{{small, dataFile, nil}, {small, manifestFile, nil}, {small, infoFile, nil}, {large, dataFile, border}} {
+		file := filepath.Join(tc.folder, tc.name)
+		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Verified, want.VerifiedAt = have.Verified, have.VerifiedAt
-		a, _ := json.Marshal(want)
-		b, _ := json.Marshal(have)
-		return bytes.Equal(a, b)
-	}
-	for at := int64(0); at < int64(len(text)); at += 5 {
-		flip(infoFile, at, 1)
-		if err := r.Verify(context.Background(), folder, nil); err == nil && !same() {
-			t.Errorf("%s, byte %d: taken", infoFile, at)
+		if tc.places == nil {
+			for at := range text {
+				tc.places = append(tc.places, int64(at))
+			}
 		}
-		flip(infoFile, at, 1)
+		for _, at := range tc.places {
+			for bit := range 8 {
+				if bit != int(at)%8 && !long() {
+					continue
+				}
+				flipped := bytes.Clone(text)
+				flipped[at] ^= 1 << bit
+				if err := os.WriteFile(file, flipped, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				checkFlipped(t, tc.folder, tc.name, text, at)
+			}
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := newRepo(t).Verify(ctx, tc.folder, nil); err != nil {
+			t.Fatalf("all bytes back in place: %v", err)
+		}
 	}
-	if err := r.Verify(context.Background(), folder, nil); err != nil {
-		t.Fatalf("all bytes back in place: %v", err)
+	text, err := os.ReadFile(filepath.Join(large, dataFile))
+	if err != nil {
+		t.Fatal(err)
 	}
-	flip(dataFile, ends[0]+1000, 4)
-	refused(t, folder, "000001.sst")
+	text[ends[0]+1000] ^= 4
+	if err := os.WriteFile(filepath.Join(large, dataFile), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, large, "000001.sst")
+}
+
+// checkFlipped wants a file with one byte that is not text's noticed. Of info.json
+// some are of no account: space, and what a verification writes anew.
+func checkFlipped(t *testing.T, folder, name string, text []byte, at int64) {
+	t.Helper()
+	r := NewRepo(RepoConfig{Dir: filepath.Dir(folder) + "-repo"})
+	err := r.Verify(ctx, folder, nil)
+	if name != infoFile {
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s, byte %d: have %v", name, at, err)
+		}
+		return
+	}
+	if err != nil {
+		return
+	}
+	want, err := parseInfo(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := infoOf(t, folder)
+	want.Verified, want.VerifiedAt = have.Verified, have.VerifiedAt
+	a, _ := json.Marshal(want)
+	b, _ := json.Marshal(have)
+	if !bytes.Equal(a, b) {
+		t.Errorf("%s, byte %d: taken", name, at)
+	}
 }
 
 func TestATruncatedArchiveIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, where := range []string{"in a frame", "at a frame's end", "before the manifest", "before the end", "to nothing"} {
 		t.Run(where, func(t *testing.T) {
 			folder, ends := goodArchive(t, 1)
@@ -377,6 +423,7 @@ func sumOf(t testing.TB, file string) string {
 }
 
 func TestExchangedFilesAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{dataFile, manifestFile, infoFile} {
 		t.Run(name, func(t *testing.T) {
 			a, _ := goodArchive(t, 1)
@@ -390,6 +437,7 @@ func TestExchangedFilesAreRefused(t *testing.T) {
 }
 
 func TestANewerFormatIsRefusedByName(t *testing.T) {
+	t.Parallel()
 	folder, _ := goodArchive(t, 1)
 	file := filepath.Join(folder, infoFile)
 	text, err := os.ReadFile(file)
@@ -417,6 +465,7 @@ func TestANewerFormatIsRefusedByName(t *testing.T) {
 
 // A few kilobytes that unfold to gigabytes cost neither memory nor time.
 func TestBombsAreRefused(t *testing.T) {
+	t.Parallel()
 	pack := func(text ...[]byte) []byte {
 		var b bytes.Buffer
 		w, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
@@ -437,7 +486,7 @@ func TestBombsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder, ends := goodArchive(t, 1)
 			info := infoOf(t, folder)
-			switch long := bytes.Repeat([]byte("x"), 64<<20); name {
+			switch long := bytes.Repeat([]byte("x"), frontLimit+1<<20); name {
 			case "a frame that is larger":
 				data, err := os.ReadFile(filepath.Join(folder, dataFile))
 				if err != nil {

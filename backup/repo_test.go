@@ -42,6 +42,7 @@ func TestACopiedFolderIsAnArchiveAnywhere(t *testing.T) {
 }
 
 func TestExtractWantsAFreshFolder(t *testing.T) {
+	t.Parallel()
 	root, to := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(root, "a"), "new")
 	write(t, filepath.Join(to, "a"), "old")
@@ -56,6 +57,7 @@ func TestExtractWantsAFreshFolder(t *testing.T) {
 }
 
 func TestVerifyNotesWhatItFound(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "a"), string(chainData(1, 1<<20)))
 	r := newRepo(t)
@@ -116,6 +118,7 @@ func TestTwoCreatorsAtOnce(t *testing.T) {
 }
 
 func TestTheSourceMustHoldStill(t *testing.T) {
+	t.Parallel()
 	grow := func(file string) func(Progress) {
 		return func(Progress) { appendTo(file, "more") }
 	}
@@ -196,10 +199,11 @@ func ramDisk(t *testing.T, size string) string {
 }
 
 func TestAFullDiskLeavesNothing(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
-	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 24<<20)))
+	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 12<<20)))
 	// From no room for the first frame to room for all but the last bytes.
-	for _, size := range []string{"64k", "3m", "8m", "12m"} {
+	for _, size := range []string{"64k", "3m", "6m"} {
 		for _, known := range []bool{true, false} {
 			disk := ramDisk(t, size)
 			r := NewRepo(RepoConfig{Dir: filepath.Join(disk, "backups"), Floor: noFloor})
@@ -239,14 +243,15 @@ func promise(t *testing.T, folder string) {
 }
 
 func TestTheFloorIsTheNodes(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
-	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 24<<20)))
-	disk := ramDisk(t, "200m")
-	r := NewRepo(RepoConfig{Dir: filepath.Join(disk, "backups"), Floor: Floor{Bytes: 100 << 20}})
+	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 12<<20)))
+	disk := ramDisk(t, "60m")
+	r := NewRepo(RepoConfig{Dir: filepath.Join(disk, "backups"), Floor: Floor{Bytes: 30 << 20}})
 	// Somebody else fills the disk meanwhile.
 	fill := func(p Progress) {
 		if file := filepath.Join(disk, "node"); !exists(file) {
-			write(t, file, strings.Repeat("x", 120<<20))
+			write(t, file, strings.Repeat("x", 35<<20))
 		}
 	}
 	_, err := r.Create(ctx, Source{Tree: Tree{Root: root}}, CreateOptions{OnProgress: fill})
@@ -259,12 +264,13 @@ func TestTheFloorIsTheNodes(t *testing.T) {
 }
 
 func TestExtractOnAFullDiskLeavesNothing(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
-	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 24<<20)))
+	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 12<<20)))
 	r := newRepo(t)
 	info := create(t, r, root, CreateOptions{})
-	disk := ramDisk(t, "30m")
-	write(t, filepath.Join(disk, "else"), strings.Repeat("x", 10<<20))
+	disk := ramDisk(t, "16m")
+	write(t, filepath.Join(disk, "else"), strings.Repeat("x", 6<<20))
 	to := filepath.Join(disk, "to")
 	if _, err := r.Extract(ctx, info.ID, to, ExtractOptions{}); !errors.Is(err, ErrNoSpace) || exists(to) {
 		t.Errorf("want no space and nothing left, have %v", err)
@@ -276,6 +282,7 @@ func TestExtractOnAFullDiskLeavesNothing(t *testing.T) {
 }
 
 func TestAReadOnlyRepositoryIsRead(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "a"), "a")
 	disk := ramDisk(t, "50m")
@@ -301,12 +308,13 @@ func TestAReadOnlyRepositoryIsRead(t *testing.T) {
 
 // A disk that cannot be read is no corrupt archive, and no whole one.
 func TestADiskThatCannotBeRead(t *testing.T) {
-	disk, image := volume(t, "ext4", "200M", "-O", "^has_journal")
+	t.Parallel()
+	disk, image := volume(t, "ext4", "60M", "-O", "^has_journal")
 	root := t.TempDir()
-	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 120<<20)))
+	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 40<<20)))
 	r := NewRepo(RepoConfig{Dir: filepath.Join(disk, "backups"), Floor: noFloor})
 	info := create(t, r, root, CreateOptions{})
-	if err := os.Truncate(image, 50<<20); err != nil { // the blocks of its later half are gone
+	if err := os.Truncate(image, 16<<20); err != nil { // the blocks of its later half are gone
 		t.Fatal(err)
 	}
 	if err := r.Verify(ctx, info.ID, nil); !errors.Is(err, unix.EIO) || errors.Is(err, ErrCorrupt) {
@@ -320,13 +328,14 @@ func TestADiskThatCannotBeRead(t *testing.T) {
 
 // The kernel takes what is written and only the fsync tells that the disk did not.
 func TestADiskThatCannotBeWritten(t *testing.T) {
-	image, disk := filepath.Join(ramDisk(t, "40m"), "image"), t.TempDir()
-	run(t, "truncate", "-s", "200M", image)
+	t.Parallel()
+	image, disk := filepath.Join(ramDisk(t, "12m"), "image"), t.TempDir()
+	run(t, "truncate", "-s", "60M", image)
 	run(t, "mkfs.ext4", "-q", "-O", "^has_journal", image)
 	run(t, "mount", "-o", "loop", image, disk)
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
 	root := t.TempDir()
-	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 120<<20)))
+	write(t, filepath.Join(root, "1.sst"), string(chainData(1, 40<<20)))
 	r := NewRepo(RepoConfig{Dir: filepath.Join(disk, "backups"), Floor: noFloor})
 	if _, err := r.Create(ctx, Source{Tree: Tree{Root: root}}, CreateOptions{}); !errors.Is(err, unix.EIO) && !errors.Is(err, ErrNoSpace) { // the loop device knows why
 		t.Errorf("want an input/output error, have %v", err)

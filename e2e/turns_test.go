@@ -241,8 +241,8 @@ func (s *turn) stood(from uint64) (longest time.Duration, at, last uint64) {
 	return longest, at, last
 }
 
-// plan gives all the same plan for the same height.
-func plan(t *testing.T, all []*turn, ahead uint64) (height uint64) {
+// scheduleAll gives all the same plan for the same height.
+func scheduleAll(t *testing.T, all []*turn, ahead uint64) (height uint64) {
 	t.Helper()
 	height = all[0].height() + ahead
 	for _, s := range all {
@@ -259,7 +259,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 	t.Run("without validator-mode the chain stands", func(t *testing.T) {
 		all := f.start(t)
 		from := all[0].height()
-		height := plan(t, all, 15)
+		height := scheduleAll(t, all, 15)
 		for _, s := range all {
 			until(t, s.name+" on the new binary", 3*time.Minute, func() bool { return s.height() > height && s.status().Upgrade == "late" }, s.logs)
 		}
@@ -273,7 +273,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 	t.Run("with validator-mode it does not", func(t *testing.T) {
 		all := f.start(t, "VALIDATOR_MODE=true")
 		from := all[0].height()
-		height := plan(t, all, 20)
+		height := scheduleAll(t, all, 20)
 		absent, others := all[3], all[:3]
 		absent.command("stop", "--force")
 		for _, s := range others {

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -13,9 +12,14 @@ import (
 	"github.com/wemix/wemixvisor/reaper"
 )
 
-// drain is how long what is left in the pipes may take after the last process
-// of a generation is gone.
-const drain = 2 * time.Second
+const (
+	// stuck is how long a stream of ours or the log file may take nothing at all
+	// after the last process of a generation is gone.
+	stuck = 3 * time.Second
+
+	// drain is how long a stream of ours that is read slowly may take altogether.
+	drain = 15 * time.Second
+)
 
 // output carries what the node writes to our own streams, byte by byte, and to
 // the tail and the log file. A stream of ours that nobody reads holds the node
@@ -31,71 +35,22 @@ type output struct {
 	mu sync.Mutex
 }
 
-// pipes are the node's ends of the streams and what waits behind them.
-type pipes struct {
-	stdout, stderr *os.File // the node's
-	reads          []*os.File
-	copied         chan struct{}
-}
-
-// open returns fresh pipes for one generation.
-func (o *output) open() (*pipes, error) {
-	p := &pipes{copied: make(chan struct{})}
-	var both sync.WaitGroup
-	for _, s := range []struct {
-		node *(*os.File)
-		ours *os.File
-	}{{&p.stdout, o.stdout}, {&p.stderr, o.stderr}} {
-		read, write, err := os.Pipe()
-		if err != nil {
-			p.started()
-			p.close()
-			return nil, fmt.Errorf("open the node's output: %w", err)
-		}
-		*s.node = write
-		p.reads = append(p.reads, read)
-		both.Go(func() { reaper.Quietly(func() { o.copy(s.ours, read) }) })
-	}
-	go func() { both.Wait(); close(p.copied) }() // ends with the pipes
-	return p, nil
-}
-
-// started closes our copies of the node's ends: the node holds its own.
-func (p *pipes) started() {
-	for _, f := range []*os.File{p.stdout, p.stderr} {
-		if f != nil {
-			f.Close()
-		}
-	}
-}
-
-// close waits until everything was copied, but not for a stream that is stuck.
-func (p *pipes) close() {
-	select {
-	case <-p.copied:
-	case <-time.After(drain):
-	}
-	for _, f := range p.reads {
-		f.Close()
-	}
-}
-
-func (o *output) copy(to, from *os.File) {
+// copy passes on what comes through the pipe until that ends, or until somebody
+// else takes over reading it.
+func (o *output) copy(s *stream) {
 	buf := make([]byte, 32<<10)
 	var gone, full bool
 	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			werr := o.keep(buf[:n])
-			if werr != nil && !full {
-				level.Warn(o.logger).Log("msg", "log file not written; output passes on without it", "err", werr)
-			}
-			full = werr != nil
-			if !gone && to != nil {
-				if werr := reaper.Write(to, buf[:n]); werr != nil {
+		n, err := s.take(o, buf, &full)
+		if n > 0 && !gone && s.ours != nil {
+			for p := buf[:n]; len(p) > 0 && !gone; {
+				piece := p[:min(len(p), s.piece())]
+				if werr := reaper.Write(s.ours, piece); werr != nil {
 					gone = true
 					level.Warn(o.logger).Log("msg", "nobody reads the node's output any more; keeping its tail only", "err", werr)
 				}
+				s.moved.Add(1)
+				p = p[len(piece):]
 			}
 		}
 		if err != nil {

@@ -112,14 +112,7 @@ func TestClosedStdoutDoesNotHurt(t *testing.T) {
 // A reader that does not read holds up the node, but nothing of ours.
 func TestStuckReader(t *testing.T) {
 	read, write := pipe(t)
-	fd := int(write.Fd())
-	_ = unix.SetNonblock(fd, true)
-	for {
-		if _, err := unix.Write(fd, make([]byte, 4096)); err != nil {
-			break // full
-		}
-	}
-	_ = unix.SetNonblock(fd, false)
+	fill(t, write)
 	g := newRig(t, "while :; do echo line; done", func(c *Config) { c.Stdout = write })
 	g.says("line\n", 1)
 	g.is(Running)
@@ -134,6 +127,69 @@ func TestStuckReader(t *testing.T) {
 		defer g.mu.Unlock()
 		return strings.Contains(g.logs.String(), "nobody reads")
 	})
+}
+
+// What a stuck reader does not take is in the tail and in the log file, to the
+// last byte.
+func TestStuckReaderLosesNothingElsewhere(t *testing.T) {
+	read, write := pipe(t)
+	fill(t, write)
+	var file bytes.Buffer
+	// Less than what the pipe holds: the node ends by itself.
+	g := newRig(t, "head -c 50000 /dev/zero | tr '\\0' x; printf more; sleep 0.2; printf end", func(c *Config) { c.Stdout, c.LogFile = write, &file })
+	g.wants(g.result(), ErrEnded)
+	if tail, next, _ := g.Tail().From(0); next != 50007 || !bytes.HasSuffix(tail, []byte("xmoreend")) {
+		t.Errorf("want 50007 bytes to the end, have %d to %.20q", next, tail[max(0, len(tail)-20):])
+	}
+	if file.Len() != 50007 {
+		t.Errorf("want 50007 bytes in the file, have %d", file.Len())
+	}
+	read.Close()
+	eventually(t, "the warning, and the copier lets go", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return strings.Contains(g.logs.String(), "not passed on") && strings.Contains(g.logs.String(), "nobody reads")
+	})
+}
+
+// A reader that is slow, but reads, gets everything although that takes longer
+// than a stuck one is waited for.
+func TestSlowReaderGetsEverything(t *testing.T) {
+	read, write := pipe(t)
+	fill(t, write)
+	const before, size = 64 << 10, 60000
+	have := make(chan int)
+	g := newRig(t, "head -c 60000 /dev/zero", func(c *Config) { c.Stdout = write })
+	go func() { // received below
+		total, buf := 0, make([]byte, 4<<10)
+		for total < before+size {
+			<-time.After(150 * time.Millisecond)
+			n, err := read.Read(buf)
+			if err != nil {
+				break
+			}
+			total += n
+		}
+		have <- total
+	}()
+	g.wants(g.result(), ErrEnded)
+	write.Close()
+	if total := <-have; total != before+size {
+		t.Errorf("want %d bytes, have %d", before+size, total)
+	}
+}
+
+// fill leaves no room in the pipe that write leads to.
+func fill(t *testing.T, write *os.File) {
+	t.Helper()
+	fd := int(write.Fd())
+	_ = unix.SetNonblock(fd, true)
+	for {
+		if _, err := unix.Write(fd, make([]byte, 4096)); err != nil {
+			break
+		}
+	}
+	_ = unix.SetNonblock(fd, false)
 }
 
 type full struct{ writes int }

@@ -77,7 +77,7 @@ type Supervisor struct {
 	policy atomic.Pointer[Policy]
 	status atomic.Pointer[Status]
 	proc   atomic.Pointer[reaper.Process] // for the forwarder
-	beat   atomic.Int64                   // when the loop was last seen alive, Unix nanoseconds
+	beat   atomic.Pointer[time.Time]      // when the loop was last seen alive; its monotonic part survives a change of the clock
 
 	// Owned by Run.
 	args   []string
@@ -135,14 +135,19 @@ func (s *Supervisor) Closed() <-chan struct{} { return s.closed }
 
 // Beat returns when the loop was last seen alive; zero before Run.
 func (s *Supervisor) Beat() time.Time {
-	if n := s.beat.Load(); n != 0 {
-		return time.Unix(0, n)
+	if at := s.beat.Load(); at != nil {
+		return *at
 	}
 	return time.Time{}
 }
 
-// beats is how often the loop shows that it is alive.
-const beats = 5 * time.Second
+func (s *Supervisor) beats() {
+	now := time.Now()
+	s.beat.Store(&now)
+}
+
+// pulse is how often the loop shows that it is alive.
+const pulse = 5 * time.Second
 
 // Run starts the node and keeps it running until ctx is done, then stops it
 // and returns nil. It returns earlier, with [ErrEnded] or [ErrCrashLoop], when
@@ -150,12 +155,12 @@ const beats = 5 * time.Second
 // wants it, or with why the node cannot be started.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.closed)
-	tick := time.NewTicker(beats)
+	tick := time.NewTicker(pulse)
 	defer tick.Stop()
 	s.retry = time.NewTimer(time.Hour)
 	s.retry.Stop()
 	defer s.retry.Stop()
-	s.beat.Store(time.Now().UnixNano())
+	s.beats()
 
 	if c := s.next(ctx, nil); c != nil {
 		_ = s.change(ctx, *c) // who handed it out is told; the node runs, or is held with the reason
@@ -195,7 +200,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			req.done <- req.do(ctx)
 		case <-tick.C:
 		}
-		s.beat.Store(time.Now().UnixNano())
+		s.beats()
 	}
 }
 
@@ -364,14 +369,14 @@ func (s *Supervisor) again(why string, last error) error {
 func (s *Supervisor) wait(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }() // waited for below
-	tick := time.NewTicker(beats)
+	tick := time.NewTicker(pulse)
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-done:
 			return err
 		case <-tick.C:
-			s.beat.Store(time.Now().UnixNano())
+			s.beats()
 		}
 	}
 }

@@ -18,7 +18,7 @@ func (h Home) File(p Plan) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	if err := writeJSON(h.queued(p.Name), p, "queue"); err != nil {
+	if err := WriteJSON(h.queued(p.Name), p, "queue"); err != nil {
 		return fmt.Errorf("file plan %s: %w", p.Name, err)
 	}
 	return nil
@@ -31,6 +31,20 @@ func (h Home) Withdraw(name string) error {
 		return err
 	}
 	return removeDurably(h.queued(name))
+}
+
+// Filed returns the plan of that name that one of our commands put into the
+// queue; where none lies there, an error that is [fs.ErrNotExist].
+func (h Home) Filed(name string) (Plan, error) {
+	if err := ValidName(name); err != nil {
+		return Plan{}, err
+	}
+	data, _, err := readSmall(h.queued(name), planLimit)
+	if err != nil {
+		return Plan{}, fmt.Errorf("read plan %s: %w", name, err)
+	}
+	p, _, err := DecodePlan(data)
+	return p, err
 }
 
 // FileBatch puts a batch plan among the plans, in the place of one of its name.
@@ -55,7 +69,7 @@ func (h Home) FileBatch(b Batch, binaries map[string]string) error {
 			}
 		}
 	}
-	if err := writeJSON(h.planned(b.Name), b, "plans"); err != nil {
+	if err := WriteJSON(h.planned(b.Name), b, "plans"); err != nil {
 		return fmt.Errorf("file plan %s: %w", b.Name, err)
 	}
 	return nil
@@ -110,7 +124,10 @@ func (h Home) Batches() ([]Batch, error) {
 
 func (h Home) planned(name string) string { return filepath.Join(h.Dir(), "plans", name+".json") }
 
-func writeJSON(file string, v any, point string) error {
+// WriteJSON puts v into file, whose folder is made if need be. When it returns
+// nil, it is on disk; whoever loses power before finds what was there. The
+// moments in between are the failpoints of that prefix.
+func WriteJSON(file string, v any, point string) error {
 	data, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err

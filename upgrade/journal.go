@@ -132,13 +132,8 @@ func (j *Journal) Open() (Opening, error) {
 	if err != nil {
 		return Found, fmt.Errorf("read journal: %w", err)
 	}
-	var head struct {
-		Schema int    `json:"schema"`
-		Writer string `json:"writer"`
-	}
-	if json.Unmarshal(data, &head) == nil && head.Schema > schema {
-		return Found, fmt.Errorf("journal %s: %w, %s (schema %d, this one knows %d); run that version, or restore the volume from before it",
-			j.file, ErrNewer, head.Writer, head.Schema, schema)
+	if err := newer(j.file, data); err != nil {
+		return Found, err
 	}
 	s, err := decodeState(data)
 	if err != nil {
@@ -166,7 +161,7 @@ func (h Home) beginJournal() error {
 	if _, err := os.Stat(h.journal()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := writeJSON(h.journal(), state{Schema: schema}, "journal.begun"); err != nil {
+	if err := WriteJSON(h.journal(), state{Schema: schema}, "journal.begun"); err != nil {
 		return fmt.Errorf("begin journal: %w", err)
 	}
 	return nil

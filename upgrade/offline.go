@@ -1,6 +1,52 @@
 package upgrade
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// CheckJournal says what is wrong with the journal, without changing anything:
+// a newer program wrote it, it cannot be read, or it is missing beside upgrades.
+func (h Home) CheckJournal() error {
+	data, err := os.ReadFile(h.journal())
+	if errors.Is(err, fs.ErrNotExist) {
+		if upgrades, _ := os.ReadDir(filepath.Join(h.Dir(), "upgrades")); len(upgrades) > 0 && h.LaidOut() {
+			return fmt.Errorf("journal %s is missing beside %d upgrades", h.journal(), len(upgrades))
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	if err := newer(h.journal(), data); err != nil {
+		return err
+	}
+	if _, err := decodeState(data); err != nil {
+		return fmt.Errorf("journal %s cannot be read: %w", h.journal(), err)
+	}
+	return nil
+}
+
+// newer returns [ErrNewer] for a journal that this program cannot know how to read.
+func newer(file string, data []byte) error {
+	var head struct {
+		Schema int    `json:"schema"`
+		Writer string `json:"writer"`
+	}
+	if json.Unmarshal(data, &head) == nil && head.Schema > schema {
+		return fmt.Errorf("journal %s: %w, %s (schema %d, this one knows %d); run that version, or restore the volume from before it",
+			file, ErrNewer, head.Writer, head.Schema, schema)
+	}
+	return nil
+}
+
+// Staged is where the binary of an upgrade lies, or is expected.
+func (h Home) Staged(name string) string { return h.binary("upgrades/" + name) }
 
 // Visit opens the journal of a volume that nobody supervises and takes up what
 // lies on it, for List, Schedule, Prepare, Cancel and Retry. The caller has

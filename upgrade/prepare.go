@@ -140,10 +140,12 @@ func (u *Upgrader) suits(ctx context.Context, r *Record, in inspected) error {
 }
 
 // matches compares a binary with the checksum in its plan. Where that is of an
-// archive, the download was compared with it.
+// archive, the download was compared with it. Not so where the plan comes from
+// the chain: its checksum is always the binary's, or an archive's address would
+// make that of a staged one say nothing.
 func (u *Upgrader) matches(ctx context.Context, r *Record, in inspected) error {
 	address, checksum := r.Info.Here()
-	if checksum == "" || isArchive(address) {
+	if checksum == "" || isArchive(address) && r.By != ByGovernance {
 		return nil
 	}
 	kind, want, _ := strings.Cut(checksum, ":")

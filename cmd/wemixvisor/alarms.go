@@ -7,6 +7,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // alarms are what happens to the node and is worth an alert.
@@ -16,6 +17,8 @@ type alarms struct {
 
 	plan, refused alert.Event
 	upgrader      *upgrade.Upgrader // nil: none yet
+
+	filed, ignored, withdrawn alert.Event // plans of governance
 }
 
 // rules lists every alert there is.
@@ -37,6 +40,9 @@ func (a *alarms) rules(s *settings, tail *supervisor.Tail) []alert.Rule {
 		alert.Rule{Name: "out_of_memory", Severity: alert.Critical, Check: a.oom.Within(s.alertRemember)},
 		alert.Rule{Name: "node_killed", Severity: alert.Critical, Check: a.killed.Within(s.alertRemember)},
 		alert.Rule{Name: "unclean_shutdown", Severity: alert.Warning, Check: a.confessed(tail, a.unclean.Within(s.alertRemember))},
+		alert.Rule{Name: "governance_scheduled", Severity: alert.Warning, Check: a.filed.Within(s.alertRemember)},
+		alert.Rule{Name: "governance_ignored", Severity: alert.Warning, Check: a.ignored.Within(s.alertRemember)},
+		alert.Rule{Name: "governance_withdrawn", Severity: alert.Critical, Check: a.withdrawn.Within(s.alertRemember)},
 	)
 	return append(rules, a.upgradeRules(s)...)
 }
@@ -51,6 +57,19 @@ func (a *alarms) ended(e supervisor.Ended) {
 		a.killed.Note(e.At, fmt.Sprintf("node needed SIGKILL after its grace (%s); it may have lost its last blocks", e.Exit))
 	case status > 128: // of a signal, or of a script whose program did
 		a.unclean.Note(e.At, fmt.Sprintf("node ended without shutting down: %s", e.Exit))
+	}
+}
+
+// voted looks at what became of a proposal. One that was not filed is worth no
+// alert when the chain takes it back.
+func (a *alarms) voted(e governance.Event) {
+	switch {
+	case e.Stage == governance.Scheduled:
+		a.filed.Note(e.At, fmt.Sprintf("governance scheduled upgrade %s at height %d (proposal %s)", e.Name, e.Height, e.Proposal))
+	case e.Stage == governance.Withdrawn && e.Name != "":
+		a.withdrawn.Note(e.At, fmt.Sprintf("upgrade %s at height %d (proposal %s): %s", e.Name, e.Height, e.Proposal, e.Reason))
+	case e.Stage == governance.Ignored:
+		a.ignored.Note(e.At, fmt.Sprintf("proposal %s has passed, and its plan is not taken: %s", e.Proposal, e.Reason))
 	}
 }
 

@@ -211,10 +211,48 @@ func mount(t *testing.T, dir, options string, flags uintptr) string {
 
 func write(t *testing.T, file, text string, at time.Time) {
 	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chtimes(file, at, at); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestDoctorLooksAtBackups(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		do    func(t *testing.T, s *settings)
+		line  string
+		words []string
+	}{
+		{"none yet", func(*testing.T, *settings) {}, "archives", []string{"[ok]", "backup create"}},
+		{"one that was cut short", func(t *testing.T, s *settings) {
+			folder := filepath.Join(s.dataBackupDir, "20260102T030405Z-000001-full")
+			write(t, filepath.Join(folder, "data.tar.zst"), "x", time.Now())
+			write(t, filepath.Join(folder, "info.json"), `{"format":1,"id":"20260102T030405Z-000001-full","size":2}`, time.Now())
+		}, "archives", []string{"[warn]", "20260102T030405Z-000001-full is damaged"}},
+		{"data behind a link", func(t *testing.T, s *settings) {
+			write(t, filepath.Join(s.home, "cold", "0000.cdat"), "x", time.Now())
+			write(t, filepath.Join(s.dataDir, "geth", "x"), "x", time.Now())
+			if err := os.Symlink(filepath.Join(s.home, "cold"), filepath.Join(s.dataDir, "geth", "ancient")); err != nil {
+				t.Fatal(err)
+			}
+		}, "snapshots", []string{"[red]", "geth/ancient"}},
+		{"old blocks elsewhere", func(t *testing.T, s *settings) { t.Setenv("GETH_DATADIR_ANCIENT", "/cold") }, "snapshots", []string{"[red]", "/cold"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := healthy(t)
+			tc.do(t, s)
+			have := lines(t, s, tc.line)
+			for _, word := range tc.words {
+				if !strings.Contains(have, word) {
+					t.Errorf("want %q, have %s", word, have)
+				}
+			}
+		})
 	}
 }

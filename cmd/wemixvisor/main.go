@@ -74,6 +74,7 @@ func commands() []command {
 		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
 		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
 		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
+		{"governance", "status [--json]", "tell what the follower of a network's votes sees", false, govern},
 		{"doctor", "[--json]", "look at paths, permissions, space, clock, RPC, link, probes: exit 1 on any red", false, doctor},
 		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
 	}

@@ -108,7 +108,7 @@ func (o *observer) families() []family {
 		family{Name: "wemixvisor_node_oom_kills_total", Type: "counter", Help: "Ends of the node's process by the kernel for memory."})
 
 	if res := o.prober.Resources(); !res.At.IsZero() {
-		if res.Memory.RSS > 0 {
+		if res.Memory.RSS > 0 && st.Pid != 0 { // the sample is older than the stop
 			e.gauge("node_memory_bytes", "Resident memory of the node's process group.", point{value: float64(res.Memory.RSS)})
 		}
 		var free, size []point

@@ -172,3 +172,15 @@ func BenchmarkScrape(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "median-µs")
 }
+
+// A sample may be older than the node's end.
+func TestNodeThatIsDownHasNoMemory(t *testing.T) {
+	t.Parallel()
+	o := observed()
+	o.supervisor = func() supervisor.Status { return supervisor.Status{State: supervisor.Stopped} }
+	var text bytes.Buffer
+	o.write(&text)
+	if strings.Contains(text.String(), "node_memory_bytes") {
+		t.Error("want no node_memory_bytes of a node that is down")
+	}
+}

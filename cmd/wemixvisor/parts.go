@@ -18,6 +18,7 @@ import (
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/reaper"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // parts is everything the supervisor is made of. They are built in the order of
@@ -45,9 +46,10 @@ type parts struct {
 	prober   *probe.Prober
 	sampler  *probe.Sampler
 
-	consent  consent
-	queue    *upgrade.Queue
-	upgrader *upgrade.Upgrader
+	consent    consent
+	queue      *upgrade.Queue
+	upgrader   *upgrade.Upgrader
+	governance *governance.Watcher // nil: off
 
 	happened alarms
 	board    *alert.Board
@@ -119,6 +121,7 @@ func (p *parts) build(ctx context.Context) error {
 	if err := p.buildAlerts(); err != nil {
 		return err
 	}
+	p.buildGovernance()
 	p.buildServer()
 	return nil
 }

@@ -38,8 +38,9 @@ func (p *parts) buildServer() {
 		TestAlert: func(ctx context.Context, url string) ([]alert.Trial, error) {
 			return tryAlert(ctx, p.live.now.Load(), url)
 		},
-		Settings: func() []api.Setting { return p.live.now.Load().list() },
-		Reload:   p.live.reload,
+		Governance: p.governed,
+		Settings:   func() []api.Setting { return p.live.now.Load().list() },
+		Reload:     p.live.reload,
 		Consensus: func() (chain.Consensus, string) {
 			return p.follower.Consensus(), p.follower.Facts().Version
 		},

@@ -14,6 +14,10 @@ import (
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
+// oftenest bounds how often what costs something is looked at: an interval of 0
+// is legal, and must not make a busy loop.
+const oftenest = 100 * time.Millisecond
+
 // buildWatch makes what knows how the node is doing.
 func (p *parts) buildWatch() (err error) {
 	s := p.s
@@ -30,7 +34,7 @@ func (p *parts) buildWatch() (err error) {
 	p.follower, err = chain.NewFollower(chain.Config{
 		Address:    s.rpcAddress,
 		IPC:        filepath.Join(s.dataDir, "*.ipc"),
-		PeersEvery: s.healthCheckInterval,
+		PeersEvery: max(s.healthCheckInterval, oftenest),
 		Logger:     p.log("chain"),
 		OnFacts:    p.prober.SetFacts,
 		OnHead:     func(h chain.Head) { p.hub.Publish(api.TopicHead, api.BlockOf(h)) },
@@ -44,7 +48,7 @@ func (p *parts) buildWatch() (err error) {
 		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
 	}
 	p.sampler = probe.NewSampler(probe.SamplerConfig{
-		Interval: s.metricsInterval,
+		Interval: max(s.metricsInterval, oftenest),
 		Paths:    []string{s.dataDir, s.dataBackupDir},
 		PID:      func() int { return p.supervisor.Status().Pid },
 		OnSample: p.prober.SetResources,

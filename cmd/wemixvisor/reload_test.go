@@ -480,6 +480,7 @@ func TestStopIsSaidOverTheAPIToTheEnd(t *testing.T) {
 	url := h.withAPI()
 	terminate, wait := h.run()
 	h.running(0)
+	h.until("its trap", func() bool { return h.logged("node up") })
 	terminate()
 	h.until("the stop told", func() bool {
 		req, _ := http.NewRequest("GET", url+"/api/v1/status", nil)

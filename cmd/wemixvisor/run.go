@@ -75,6 +75,9 @@ func run(_ context.Context, s *settings, args []string) error {
 	}
 	g.Add(actor(ctx, func(ctx context.Context) error { return p.hub.Run(ctx, p.down) }))
 	g.Add(actor(ctx, p.live.run))
+	if p.governance != nil {
+		g.Add(actor(ctx, p.governance.Run))
+	}
 	g.Add(actor(ctx, watchCustody(p.logger, p.supervisor, s.dataDir)))
 	_ = g.Run()
 

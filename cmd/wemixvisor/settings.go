@@ -24,6 +24,7 @@ type settings struct {
 	apiSettings
 	upgradeSettings
 	backupSettings
+	governanceSettings
 	logSettings
 	validatorSettings
 
@@ -46,6 +47,7 @@ func (r *reader) define(s *settings) {
 	s.apiSettings.define(r)
 	s.upgradeSettings.define(r)
 	s.backupSettings.define(r)
+	s.governanceSettings.define(r)
 	s.logSettings.define(r)
 	s.validatorSettings.define(r)
 }
@@ -53,7 +55,7 @@ func (r *reader) define(s *settings) {
 // complete fills what depends on other settings, and refuses what does not go
 // together.
 func (s *settings) complete() (errs []error) {
-	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete, s.upgradeSettings.complete} {
+	for _, complete := range []func() error{s.homeSettings.complete, s.apiSettings.complete, s.upgradeSettings.complete, s.governanceSettings.complete} {
 		if err := complete(); err != nil {
 			errs = append(errs, err)
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-kit/log"
 )
 
 // every is the table of settings: a value that is not the default, for each.
@@ -20,6 +22,8 @@ var every = map[string]string{
 	"alert-backup-age": "3h", "backup-include-secrets": "true", "backup-keep-days": "9", "backup-keep-full": "7", "backup-level": "3",
 	"backup-min-free": "20GiB", "backup-rate": "50MiB", "backup-require-archive": "before", "backup-schedule": "24h", "backup-workers": "2",
 	"control-socket": "/tmp/x.sock", "data-backup-dir": "/b", "data-dir": "/x", "health-check-interval": "7s", "home": "/h",
+	"governance-address": "0x0000000000000000000000000000000000001000", "governance-confirmations": "0", "governance-event": "Decided",
+	"governance-source":    "wemix",
 	"live-max-rpc-silence": "0s", "lock-timeout": "3s", "log-file": "/l", "log-format": "json",
 	"log-level": "debug", "max-restarts": "9", "metrics-interval": "8s", "name": "geth", "network": "testnet",
 	"on-exit-zero": "restart", "probe-address": "off", "ready-max-head-age": "0s", "ready-max-lag": "3",
@@ -135,6 +139,17 @@ func TestAllMistakesAreReportedTogether(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("want one line, have %v", err)
+	}
+}
+
+func TestIntervalsMayBeZero(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for _, text := range []string{"0s", "250ms"} {
+		s := must(t, "--health-check-interval="+text, "--metrics-interval="+text)
+		p := &parts{s: s, logger: log.NewNopLogger()}
+		if err := p.buildWatch(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

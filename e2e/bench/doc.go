@@ -18,6 +18,11 @@
 //
 //	go run ./e2e/bench -supervisor ./wemixvisor -node .cache/bin/geth-v1.16.9
 //
+// With -backup it measures the backup commands against tar and zstd, on generated
+// chain data or that of -data:
+//
+//	go run ./e2e/bench -supervisor ./wemixvisor -backup -gb 1
+//
 // The exit code says whether it could measure, never how fast anything was:
 // bars are shown, not enforced.
 //

@@ -29,6 +29,10 @@ func main() {
 	supervisor := flag.String("supervisor", "", "path of the init under test; empty: the peers only")
 	rounds := flag.Int("rounds", 5, "how often everything is measured")
 	node := flag.String("node", "", "path of a geth: measure probes and metrics over it, and compare nothing")
+	upgrade := flag.Bool("upgrade", false, "measure upgrades of the node instead")
+	backup := flag.Bool("backup", false, "measure archives against tar and zstd, and compare nothing else")
+	data := flag.String("data", "", "data directory to archive; empty: a generated one")
+	gb := flag.Float64("gb", 1, "its size, times 2^30 bytes")
 	markdown := flag.Bool("markdown", false, "print the table as Markdown")
 	flag.Parse()
 	if flag.NArg() > 0 || *rounds < 1 {
@@ -42,7 +46,12 @@ func main() {
 		write = markdownCells
 	}
 	measure := func() (string, [][]string, error) { return bench(ctx, *supervisor, *rounds) }
-	if *node != "" {
+	switch {
+	case *backup:
+		measure = func() (string, [][]string, error) { return benchArchives(ctx, *supervisor, *data, *gb, *rounds) }
+	case *upgrade:
+		measure = func() (string, [][]string, error) { return benchUpgrades(ctx, *supervisor, *node, *rounds) }
+	case *node != "":
 		measure = func() (string, [][]string, error) { return benchProbes(ctx, *supervisor, *node) }
 	}
 	machine, cells, err := measure()

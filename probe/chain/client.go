@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,6 +215,10 @@ func (c *Client) failed(ctx context.Context, l *link, err error) error {
 		return err
 	}
 	c.errors.Add(1)
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // its text repeats the address, whose path may be a key, and probes show it to anybody
+	}
 	if l == nil || l.conn == nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type Config struct {
 	Address    string        // host:port, URL or IPC path
 	IPC        string        // optional glob of the node's IPC socket, asked for a sign of life when Address is silent
 	Interval   time.Duration // between polls; 1s
-	PeersEvery time.Duration // between questions about peers; 30s
+	PeersEvery time.Duration // between questions about peers, and about who the node is; 30s
 	Timeout    time.Duration // of one call; 5s
 	StateFile  string        // where the last head is kept for the next start; optional
 	Logger     log.Logger
@@ -60,6 +60,7 @@ type Follower struct {
 	lost       <-chan error
 	polled     time.Time // when the head was asked for, or heard of, last
 	peersDue   time.Time
+	met        time.Time // when the node said who it is, last
 	waiting    []*wait
 	saved      time.Time
 	dirty      bool // known differs from the state file

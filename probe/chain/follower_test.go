@@ -311,6 +311,46 @@ func TestAlarmStandsUntilTheOldChainIsBack(t *testing.T) {
 	}
 }
 
+// The address may lead to another node while ours runs.
+func TestAnotherChainInTheMiddleOfAProcessIsAnAlarm(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	alarms := make(chan string, 10)
+	f, wait := run(t, Config{
+		Address: n.http(t), Interval: 10 * time.Millisecond, PeersEvery: 20 * time.Millisecond,
+		OnAlarm: func(s string) { alarms <- s },
+	})
+	f.NodeStarted(time.Now())
+	wait("head", func(f Facts) bool { return f.HeadKnown })
+	for _, step := range []struct {
+		chainID uint64
+		want    string
+	}{{1, "chain id 1 was 1337"}, {1337, ""}} {
+		n.set(func() { n.chainID = step.chainID })
+		wait("the chain", func(f Facts) bool { return f.HeadKnown && f.ChainID == step.chainID })
+		if have := <-alarms; have != step.want {
+			t.Errorf("chain %d: want the alarm %q, have %q", step.chainID, step.want, have)
+		}
+	}
+	asked := f.Facts().Calls
+	wait("more polls", func(f Facts) bool { return f.Calls > asked+50 })
+	if len(alarms) != 0 {
+		t.Errorf("want each said once, have %q", <-alarms)
+	}
+}
+
+// An address may hold a key, and anybody may read a probe's answer.
+func TestErrorsDoNotShowTheAddress(t *testing.T) {
+	t.Parallel()
+	c, err := NewClient("http://127.0.0.1:1/v3/key?token=key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Call(t.Context(), nil, "eth_chainId"); err == nil || strings.Contains(err.Error(), "key") {
+		t.Errorf("want an error without the key, have %v", err)
+	}
+}
+
 func TestStateFileThatMakesNoSense(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "head.json")

@@ -33,7 +33,9 @@ func (f *Follower) poll(ctx context.Context) {
 
 // ask asks for everything that is due.
 func (f *Follower) ask(ctx context.Context) error {
-	if !f.identified {
+	// Asked again while the process lives, too: the address may lead to another
+	// node than it did, behind a proxy or on a port that somebody took over.
+	if !f.identified || time.Since(f.met) >= f.cfg.PeersEvery && !time.Now().Before(f.peersDue) {
 		id, err := identify(ctx, f.client)
 		if err != nil {
 			return err
@@ -41,7 +43,10 @@ func (f *Follower) ask(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.meet(id)
+		f.met = time.Now()
+		if !f.identified || id.differs(f.known) != "" {
+			f.meet(id)
+		}
 	}
 	if f.heads == nil && f.client.Streams() && f.offered("eth_subscribe") {
 		// Before the head is asked for, so that none falls between the two.

@@ -41,6 +41,7 @@ var sentinels = []fault{
 	{http.StatusConflict, "running", supervisor.ErrRunning},
 	{http.StatusConflict, "closed", supervisor.ErrClosed},
 	{http.StatusNotImplemented, "no_channel", ErrNoChannel},
+	{http.StatusNotImplemented, "no_governance", ErrNoGovernance},
 	{http.StatusUnprocessableEntity, "invalid", ErrInvalid},
 	{http.StatusConflict, "backup_busy", backup.ErrBusy},
 	{http.StatusConflict, "in_use", backup.ErrInUse},

@@ -75,6 +75,9 @@ func upgrades(serve func(http.ResponseWriter, *http.Request) error) deed {
 
 // decode reads a JSON body; an empty one leaves to as it is.
 func decode(w http.ResponseWriter, r *http.Request, to any) error {
+	if r.ContentLength > bodyMax { // whatever it says
+		return &http.MaxBytesError{Limit: bodyMax}
+	}
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, bodyMax))
 	body.DisallowUnknownFields()
 	err := body.Decode(to)

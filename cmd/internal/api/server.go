@@ -16,6 +16,7 @@ import (
 	"github.com/wemix/wemixvisor/probe/alert"
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
+	"github.com/wemix/wemixvisor/upgrade/governance"
 )
 
 // Config is what a Server answers from.
@@ -26,6 +27,7 @@ type Config struct {
 	Alerts     func() []alert.Alert
 	TestAlert  func(ctx context.Context, url string) ([]alert.Trial, error) // an empty URL: all that are set
 	Metrics    func() any                                                   // what /metrics says, for JSON
+	Governance func() governance.Status
 	Settings   func() []Setting
 	Reload     func() (Reloaded, error)
 	Consensus  func() (c chain.Consensus, version string) // and the node's own version
