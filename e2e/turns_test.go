@@ -4,9 +4,10 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,9 +18,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
 // geth that still seals by proof of authority; make tools builds it.
@@ -78,14 +76,10 @@ func makeFour(t *testing.T) four {
 			t.Fatalf("want an account, have %s", out)
 		}
 		f.accounts = append(f.accounts, strings.ToLower(account))
-		key, err := crypto.GenerateKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, in("turns", strconv.Itoa(i), "nodekey"), fmt.Sprintf("%x", crypto.FromECDSA(key)))
-		peers = append(peers, strconv.Quote(enode.NewV4(&key.PublicKey, net.ParseIP(subnet+strconv.Itoa(11+i)), 30303, 30303).URLv4()))
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // it never fails
+		write(t, in("turns", strconv.Itoa(i), "nodekey"), hex.EncodeToString(key))
 	}
-	write(t, in("turns", "nodes.toml"), "[Node.P2P]\nStaticNodes = ["+strings.Join(peers, ", ")+"]\n")
 	sorted := slices.Sorted(slices.Values(f.accounts))
 	extra := "0x" + strings.Repeat("0", 64)
 	for _, a := range sorted {
@@ -96,12 +90,18 @@ func makeFour(t *testing.T) four {
 		"clique":{"period":1,"epoch":30000}},"difficulty":"1","gasLimit":"30000000","alloc":{},"extradata":"`+extra+strings.Repeat("0", 130)+`"}`)
 	shell(t, sealer, "init", "--datadir", in("seed"), in("genesis.json"))
 	for i, account := range f.accounts {
-		shell(t, "timeout", "60", sealer, "--datadir", in("seed"), "--networkid", "77078", "--syncmode", "full", "--gcmode", "archive",
+		out := shell(t, "timeout", "60", sealer, "--datadir", in("seed"), "--networkid", "77078", "--syncmode", "full", "--gcmode", "archive",
 			"--nodiscover", "--nat", "none", "--maxpeers", "0", "--port", "0", "--authrpc.port", "0", "--ipcdisable",
 			"--keystore", in("turns", strconv.Itoa(i), "keystore"), "--password", in("turns", "password"), "--unlock", account,
-			"--mine", "--miner.etherbase", account,
-			"--exec", fmt.Sprintf("while (eth.blockNumber < %d) admin.sleep(0.1)", i+1), "console")
+			"--mine", "--miner.etherbase", account, "--nodekey", in("turns", strconv.Itoa(i), "nodekey"),
+			"--exec", fmt.Sprintf("while (eth.blockNumber < %d) admin.sleep(0.1); admin.nodeInfo.enode", i+1), "console")
+		public := regexp.MustCompile(`enode://[0-9a-f]{128}@`).FindString(out)
+		if public == "" {
+			t.Fatalf("want who it is as a peer, have %s", out)
+		}
+		peers = append(peers, strconv.Quote(public+subnet+strconv.Itoa(11+i)+":30303"))
 	}
+	write(t, in("turns", "nodes.toml"), "[Node.P2P]\nStaticNodes = ["+strings.Join(peers, ", ")+"]\n")
 	for _, own := range []string{"keystore", "geth/nodekey", "geth/jwtsecret"} {
 		if err := os.RemoveAll(in("seed", own)); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,8 @@ func (f four) start(t *testing.T, env ...string) []*turn {
 	}
 	for _, s := range all {
 		until(t, s.name+" to seal with all others", 2*time.Minute, func() bool {
-			return s.metric("wemixvisor_validators_active") == 4 && s.metric("wemixvisor_validator_is_active") == 1
+			// The first four blocks are the image's; a round later they are theirs.
+			return s.height() >= 12 && s.metric("wemixvisor_validators_active") == 4 && s.metric("wemixvisor_validator_is_active") == 1
 		}, s.logs)
 	}
 	return all

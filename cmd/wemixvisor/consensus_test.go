@@ -218,6 +218,10 @@ func TestValidatorsAreTold(t *testing.T) {
 	if self := v.Validators[0]; !self.Self || !self.Active || self.Version != "v1.16.9" || self.Address != v.Self {
 		t.Errorf("want the node itself, have %+v", self)
 	}
+	want := "roll-out: 1 of 3 validators propose with v1.16.9-stable or later, it takes 2 (not known: 1, v1.16.8: 1, v1.16.9: 1); next fork prague in "
+	if code, out := h.command("upgrade", "status"); code != 0 || !strings.Contains(out, want) {
+		t.Errorf("want %q, have %d %s", want, code, out)
+	}
 	if v.Versions["v1.16.8"] != 1 || v.Rollout.Have != 1 || v.Rollout.Want != 2 || len(v.Forks) != 1 || v.Forks[0].Name != "prague" {
 		t.Errorf("want versions and forks, have %v %+v %v", v.Versions, v.Rollout, v.Forks)
 	}

@@ -113,8 +113,10 @@ func TestMetricsOfANodeNeverStarted(t *testing.T) {
 	o.consensus = func() chain.Consensus { return chain.Consensus{} }
 	var text bytes.Buffer
 	o.write(&text)
-	for _, name := range []string{"node_height", "node_peers", "node_syncing", "rpc_latency_seconds", "disk_free_bytes", "node_start_time_seconds", "node_memory_bytes",
-		"validators_active", "validators_quorum", "validator_is_active"} {
+	for _, name := range []string{
+		"node_height", "node_peers", "node_syncing", "rpc_latency_seconds", "disk_free_bytes", "node_start_time_seconds", "node_memory_bytes",
+		"validators_active", "validators_quorum", "validator_is_active",
+	} {
 		if strings.Contains(text.String(), "wemixvisor_"+name) {
 			t.Errorf("want no %s: nobody knows it", name)
 		}

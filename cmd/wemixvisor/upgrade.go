@@ -114,8 +114,9 @@ func upgradeStatus(ctx context.Context, s *settings, args []string) error {
 	}
 	report := struct {
 		Current string          `json:"current"`
-		Plans   []upgrade.Entry `json:"plans"` // that are not over
-	}{upgrade.Home{Root: s.home, Name: s.name}.Current(), []upgrade.Entry{}}
+		Plans   []upgrade.Entry `json:"plans"`   // that are not over
+		Rollout *rollout        `json:"rollout"` // null: the node is no validator
+	}{upgrade.Home{Root: s.home, Name: s.name}.Current(), []upgrade.Entry{}, rolloutOf(ctx, s)}
 	for _, e := range all {
 		if !e.Stage.Over() {
 			report.Plans = append(report.Plans, e)
@@ -125,6 +126,9 @@ func upgradeStatus(ctx context.Context, s *settings, args []string) error {
 		return printJSON(report)
 	}
 	fmt.Println("current " + report.Current)
+	if report.Rollout != nil {
+		fmt.Println(report.Rollout)
+	}
 	if len(report.Plans) == 0 {
 		fmt.Println("nothing is planned")
 	}

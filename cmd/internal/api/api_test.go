@@ -194,7 +194,7 @@ func TestHostileRequests(t *testing.T) {
 		{"unknown route", "GET", "nope", "", http.StatusNotFound},
 		{"wrong verb", "GET", "node/stop", "", http.StatusMethodNotAllowed},
 		{"no JSON", "POST", "node/stop", "stop!", http.StatusBadRequest},
-		{"unknown field", "POST", "node/stop", `{"force":true}`, http.StatusBadRequest},
+		{"unknown field", "POST", "node/stop", `{"hurry":true}`, http.StatusBadRequest},
 		{"large body of nonsense", "POST", "node/stop", strings.Repeat("\x00", 2<<20), http.StatusRequestEntityTooLarge},
 		{"large body", "POST", "node/stop", `{"args":["` + strings.Repeat("x", 2<<20) + `"]}`, http.StatusRequestEntityTooLarge},
 		{"bad n", "GET", "logs?n=-1", "", http.StatusBadRequest},
