@@ -102,7 +102,9 @@ e2e: build ## run the end-to-end tests alone
 	$(if $(DOCKER),@$(MAKE) --no-print-directory image,@echo "=== NO DOCKER ENGINE ANSWERS: THE END-TO-END TESTS DO NOT RUN ===")
 	$(GO) test $(RACE) -tags e2e -timeout 20m -count=1 ./e2e
 
-test-long: test ## also: the unit tests ten times, and every fuzz target for FUZZTIME
+test-long: test ## also: what takes long, the unit tests ten times, and every fuzz target for FUZZTIME
+	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags failpoint -timeout 120m -count=1 ./...
+	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags e2e -timeout 60m -count=1 ./e2e
 	$(GO) test $(RACE) -tags failpoint -timeout 60m -count=10 ./...
 	@for package in $$($(GO) list ./...); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
