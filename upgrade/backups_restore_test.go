@@ -134,9 +134,7 @@ func TestStopInTheMiddleLeavesNothingHalf(t *testing.T) {
 				}
 				v.runs()
 			}
-			v.mu.Lock()
-			v.policy.Rate = 256 << 10
-			v.mu.Unlock()
+			v.pace(256 << 10)
 			done := make(chan error, 1)
 			go func() {
 				var err error

@@ -284,6 +284,13 @@ func TestBackupIsRefusedWhereItWouldBeOfNothing(t *testing.T) {
 	}
 }
 
+// pace makes backups take their time: so many bytes a second.
+func (v *vault) pace(rate int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.policy.Rate = rate
+}
+
 func TestBackupKeepsOutOfTheWay(t *testing.T) {
 	t.Run("of another change", func(t *testing.T) {
 		v := newVault(t, keeper, nil)
@@ -326,7 +333,7 @@ func TestBackupKeepsOutOfTheWay(t *testing.T) {
 	})
 	t.Run("of another backup", func(t *testing.T) {
 		v := newVault(t, keeper, nil)
-		v.policy.Rate = 1 << 20 // a backup that takes its time
+		v.pace(1 << 20) // a backup that takes its time
 		var parts sync.WaitGroup
 		defer parts.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
