@@ -114,6 +114,16 @@ func TestHaltedChainIsNotReadyAndNobodyIsKilled(t *testing.T) {
 		s.ready()
 	}
 	run, _ := network[0].place(t.Context())
+	for _, file := range []string{"../probe/dashboard.json", "../probe/rules.yml"} {
+		for _, name := range named(t, file) {
+			if strings.HasPrefix(name, consensus) {
+				network[0].until("telling "+name+", which "+file+" names", 30*time.Second, func() bool {
+					_, text := network[0].get("/metrics")
+					return strings.Contains(text, "\n"+name)
+				})
+			}
+		}
+	}
 
 	// Two of three are the quorum: the third can't go on alone.
 	for _, s := range network[1:] {
