@@ -100,7 +100,7 @@ unit:
 # Where no Docker engine answers the tests skip; under CI=true they fail.
 e2e: build ## run the end-to-end tests alone
 	$(if $(DOCKER),@$(MAKE) --no-print-directory image,@echo "=== NO DOCKER ENGINE ANSWERS: THE END-TO-END TESTS DO NOT RUN ===")
-	$(GO) test $(RACE) -tags e2e -timeout 20m -count=1 ./e2e
+	$(GO) test $(RACE) -tags e2e -timeout 30m -count=1 ./e2e
 
 test-long: test ## also: what takes long, the unit tests ten times, and every fuzz target for FUZZTIME
 	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags failpoint -timeout 120m -count=1 ./...
