@@ -255,16 +255,31 @@ func scheduleAll(t *testing.T, all []*turn, ahead uint64) (height uint64) {
 // height, whose binary takes 20 s to start: with validator-mode the chain does not
 // notice, without it it stands. First one of the four is down: nobody else goes.
 func TestValidatorsTakeTurns(t *testing.T) {
+	if os.Getenv("WEMIXVISOR_LONG") == "" {
+		t.Skip("takes ten minutes; make test-long runs it")
+	}
 	f := makeFour(t)
 	t.Run("without validator-mode the chain stands", func(t *testing.T) {
 		all := f.start(t)
 		from := all[0].height()
 		height := scheduleAll(t, all, 15)
 		for _, s := range all {
-			until(t, s.name+" on the new binary", 3*time.Minute, func() bool { return s.height() > height && s.status().Upgrade == "late" }, s.logs)
+			until(t, s.name+" on the new binary", 3*time.Minute, func() bool {
+				st := s.status()
+				return s.height() >= height && st.Upgrade == "late" && st.PID != 0
+			}, s.logs)
 		}
-		until(t, "some blocks more", time.Minute, func() bool { return all[0].height() > height+5 }, all[0].logs)
+		// All gone at once, four signers may not find together again at all: each has
+		// sealed a block that the others don't follow. That is a stall too.
+		const patience = time.Minute
+		going := func() bool { return all[0].height() > height+5 }
+		for end := time.Now().Add(patience); !going() && time.Now().Before(end); {
+			<-time.After(time.Second)
+		}
 		stood, at, _ := all[0].stood(from)
+		if !going() {
+			stood = max(stood, patience)
+		}
 		t.Logf("without validator-mode the chain stood for %s before block %d", stood, at)
 		if stood < 15*time.Second {
 			t.Errorf("want it to stand while all four are away, have %s: then the other half shows nothing", stood)
