@@ -18,12 +18,26 @@ import (
 // backup of it would be of nothing.
 var ErrCustody = errors.New("the node does not work in data-dir")
 
+// custodyWait is how long a node is given to open its databases before a backup
+// of it is refused: it may have been started this moment.
+const custodyWait = 3 * time.Second
+
+// holdsSoon is Holds, asked until it says yes or custodyWait is over.
+func holdsSoon(group int, data string) bool {
+	for end := time.Now().Add(custodyWait); !Holds(group, data); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // custody makes sure that what is backed up is what the node has. A node that is
 // up holds a lock in it; one that is down has left the file there.
 func (b *Backups) custody() error {
 	if b.cfg.Node != nil {
 		if st := b.cfg.Node.Status(); st.Pid != 0 {
-			if !Holds(st.Pid, b.cfg.Data) {
+			if !holdsSoon(st.Pid, b.cfg.Data) {
 				return fmt.Errorf("%w: it holds no LOCK below %s, and a backup of that would protect nothing; set data-dir or the node's --datadir", ErrCustody, b.cfg.Data)
 			}
 			return nil
