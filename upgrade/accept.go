@@ -109,11 +109,12 @@ func (s *state) fits(f Filing) (verdict, string) {
 func (u *Upgrader) look() {
 	u.turn.Lock() // first: what is filed in a turn of its own is seen whole
 	defer u.turn.Unlock()
-	u.reconcile(u.cfg.Queue.take())
+	_ = u.reconcile(u.cfg.Queue.take()) // Run looks again
 }
 
-// reconcile brings the journal up to what lies on the volume.
-func (u *Upgrader) reconcile(filings []Filing) {
+// reconcile brings the journal up to what lies on the volume. Where the disk does
+// not take that, it has been logged, and is tried again.
+func (u *Upgrader) reconcile(filings []Filing) error {
 	facts := u.cfg.Facts()
 	current := u.cfg.Home.Current()
 	now := time.Now()
@@ -170,7 +171,7 @@ func (u *Upgrader) reconcile(filings []Filing) {
 	}
 	trial, err := u.journal.copy()
 	if err != nil || !changes(trial) {
-		return
+		return err
 	}
 	if err := u.journal.update(func(s *state) { changes(s) }); err != nil {
 		if !u.missed {
@@ -178,7 +179,7 @@ func (u *Upgrader) reconcile(filings []Filing) {
 		}
 		u.missed = true
 		u.alarms.fire("journal", "the journal cannot be written: "+err.Error(), true)
-		return
+		return err
 	}
 	u.missed = false
 	for _, r := range news {
@@ -188,6 +189,7 @@ func (u *Upgrader) reconcile(filings []Filing) {
 		u.tell(r)
 		u.tidy(r)
 	}
+	return nil
 }
 
 // refuse says once why a plan is not taken.

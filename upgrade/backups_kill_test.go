@@ -4,7 +4,6 @@ package upgrade
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,9 +40,8 @@ func TestVaultChild(t *testing.T) {
 // vaultChild does one job in a process of its own, and says whether it lived.
 func vaultChild(t *testing.T, root, job, point, passed string) bool {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestVaultChild$", "-test.timeout=1m")
-	cmd.Env = append(os.Environ(), vaultRoot+"="+root, vaultJob+"="+job, "WEMIXVISOR_FAILPOINT="+point, "WEMIXVISOR_FAILPOINT_LOG="+passed)
-	out, err := cmd.CombinedOutput()
+	out, err := output([]string{os.Args[0], "-test.run=^TestVaultChild$", "-test.timeout=1m"},
+		[]string{vaultRoot + "=" + root, vaultJob + "=" + job, "WEMIXVISOR_FAILPOINT=" + point, "WEMIXVISOR_FAILPOINT_LOG=" + passed})
 	if err != nil && point == "" {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -67,7 +65,7 @@ func TestKillAtEachStepOfABackup(t *testing.T) {
 			id := map[string]string{"restore": info.ID}[job]
 			volume := func() string {
 				root := t.TempDir()
-				if out, err := exec.Command("cp", "-a", first.root+"/.", root).CombinedOutput(); err != nil {
+				if out, err := output([]string{"cp", "-a", first.root + "/.", root}, nil); err != nil {
 					t.Fatalf("%v %s", err, out)
 				}
 				return root

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -197,7 +196,7 @@ func TestBackupStopsTheNodeForItsSnapshotOnly(t *testing.T) {
 	// With ordinary tools.
 	out := t.TempDir()
 	archive := filepath.Join(v.root, "backups", info.ID, "data.tar.zst")
-	if text, err := exec.Command("tar", "--zstd", "-xf", archive, "-C", out).CombinedOutput(); err != nil {
+	if text, err := output([]string{"tar", "--zstd", "-xf", archive, "-C", out}, nil); err != nil {
 		t.Skipf("no tar with zstd: %v %s", err, text)
 	}
 	have, _ := os.ReadFile(filepath.Join(out, "geth/chaindata/000001.ldb"))

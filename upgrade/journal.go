@@ -107,6 +107,9 @@ const (
 	Lost
 )
 
+// errNotOpened is what a journal says before Open.
+var errNotOpened = errors.New("the journal of upgrades is not open yet")
+
 // NewJournal returns the journal of home, to be opened. Until then it is empty.
 func NewJournal(home Home, writer string) *Journal {
 	j := &Journal{file: home.journal(), writer: writer}
@@ -202,6 +205,9 @@ func (j *Journal) reset() {
 func (j *Journal) copy() (*state, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.data == nil {
+		return nil, errNotOpened
+	}
 	return decodeState(j.data)
 }
 
@@ -220,7 +226,7 @@ func (j *Journal) change(edit func(*state), anyway bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.data == nil {
-		return errors.New("write journal: it was not opened")
+		return errNotOpened
 	}
 	s, err := decodeState(j.data) // a copy of its own
 	if err != nil {

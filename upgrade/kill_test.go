@@ -4,15 +4,17 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wemix/wemixvisor/reaper"
 )
 
 // course is an upgrade that is disturbed at each of its moments.
@@ -53,27 +55,29 @@ func child(t *testing.T, root, point, passed string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, root)
 	log, err := os.OpenFile(filepath.Join(root, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	fmt.Fprintln(log, "--- child", point)
-	cmd.Stderr = log
-	cmd.Env = append(os.Environ(), role+"=supervise", "WEMIXVISOR_FAILPOINT="+point, "WEMIXVISOR_FAILPOINT_LOG="+passed)
-	if err := cmd.Start(); err != nil {
+	p, err := children.Start(context.Background(), reaper.Command{
+		Path: exe, Args: []string{exe, root}, Stderr: log,
+		Env: append(os.Environ(), role+"=supervise", "WEMIXVISOR_FAILPOINT="+point, "WEMIXVISOR_FAILPOINT_LOG="+passed),
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(60 * time.Second)
 	for {
 		select {
-		case err := <-ended:
-			return err
+		case <-p.Done():
+			if e := p.Exit(); e.Status() != 0 {
+				return errors.New(e.String())
+			}
+			return nil
 		case <-tick.C:
 			j := NewJournal(Home{Root: root, Name: "wemixd"}, "test")
 			if _, err := os.Stat(j.file); err != nil {
@@ -89,11 +93,11 @@ func child(t *testing.T, root, point, passed string) error {
 				continue
 			}
 			if r := s.record("v2"); r != nil && r.Stage.Over() && settledDown(root, r) {
-				_ = cmd.Process.Signal(syscall.SIGTERM)
+				_ = p.Signal(syscall.SIGTERM)
 			}
 		case <-deadline:
-			_ = cmd.Process.Kill()
-			<-ended
+			_ = p.Signal(syscall.SIGKILL)
+			<-p.Done()
 			text, _ := os.ReadFile(filepath.Join(root, "log"))
 			t.Fatalf("it does not end; log:\n%s", text)
 		}
@@ -276,13 +280,23 @@ func TestDisturbedAtRandom(t *testing.T) {
 		}
 		for try := range 3 {
 			sig := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[(i+try)%2]
-			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(50+(i*37+try*211)%1500)*time.Millisecond)
-			cmd := exec.CommandContext(ctx, exe, root)
-			cmd.Cancel = func() error { return cmd.Process.Signal(sig) }
-			cmd.WaitDelay = 30 * time.Second
-			cmd.Env = append(os.Environ(), role+"=supervise")
-			_ = cmd.Run()
-			cancel()
+			p, err := children.Start(context.Background(), reaper.Command{
+				Path: exe, Args: []string{exe, root}, Env: append(os.Environ(), role+"=supervise"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-p.Done():
+			case <-time.After(time.Duration(50+(i*37+try*211)%1500) * time.Millisecond):
+				_ = p.Signal(sig)
+			}
+			select {
+			case <-p.Done():
+			case <-time.After(30 * time.Second):
+				_ = p.Signal(syscall.SIGKILL)
+				t.Fatal("it does not end")
+			}
 			collectStray(root)
 		}
 		b, _ := os.ReadFile(filepath.Join(root, "data/geth/nodekey"))

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -56,6 +57,21 @@ func collect() func() {
 	return func() { stop(); over.Wait() }
 }
 
+// output runs a program to its end and returns what it wrote, and an error when
+// that was not exit 0. Whatever a test starts is started so: the waiter would
+// collect what os/exec waits for.
+func output(args, env []string) ([]byte, error) {
+	path, err := reaper.Find(args[0], os.Getenv("PATH"))
+	if err != nil {
+		return nil, err
+	}
+	text, exit, err := children.Output(context.Background(), reaper.Command{Path: path, Args: args, Env: append(os.Environ(), env...)}, 1<<20)
+	if err == nil && exit.Status() != 0 {
+		err = errors.New(exit.String())
+	}
+	return text, err
+}
+
 // supervise is wemixvisor run in its smallest form, over the volume at root.
 func supervise(root string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -76,12 +92,13 @@ type host struct {
 	home   Home
 	sup    *supervisor.Supervisor
 	queue  *Queue
-	silent atomic.Bool // RPC is not looked at
+	ready  chan struct{} // closed when the volume was recovered
+	silent atomic.Bool   // RPC is not looked at
 	frozen atomic.Pointer[Facts]
 }
 
 func newHost(root string, logger log.Logger, edit func(*Config, *supervisor.Config)) *host {
-	m := &host{root: root, home: Home{Root: root, Name: "wemixd"}}
+	m := &host{root: root, home: Home{Root: root, Name: "wemixd"}, ready: make(chan struct{})}
 	env := []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	data := filepath.Join(root, "data")
 	scfg := supervisor.Config{
@@ -146,6 +163,7 @@ func (m *host) run(ctx context.Context) error {
 	if err := m.Recover(ctx); err != nil {
 		return err
 	}
+	close(m.ready)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var parts sync.WaitGroup
@@ -262,6 +280,11 @@ func (g *rig) start() *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	go func() { g.ended <- g.run(ctx) }()
+	select {
+	case <-g.ready:
+	case err := <-g.ended:
+		g.ended <- err
+	}
 	g.t.Cleanup(func() {
 		g.stop()
 		if g.t.Failed() {

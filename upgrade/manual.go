@@ -19,7 +19,8 @@ import (
 const KindRollback = "rollback"
 
 // Schedule stages the binary, where one is named, and files the plan. When it
-// returns nil, both are on disk; the plan is then prepared, see Await. A plan
+// returns nil, both are on disk and the plan is in the journal; it is then
+// prepared, see Await. Before Recover it fails, with nothing filed. A plan
 // below the head is refused with [ErrPast] unless forced, one that does not fit
 // with [ErrRefused].
 func (u *Upgrader) Schedule(p Plan, binary string, force bool) error {
@@ -34,6 +35,9 @@ func (u *Upgrader) Schedule(p Plan, binary string, force bool) error {
 	}
 	u.turn.Lock()
 	defer u.turn.Unlock()
+	if _, err := u.journal.copy(); err != nil {
+		return err
+	}
 	filings, _ := u.cfg.Queue.Look()
 	f := Filing{Plan: p, Digest: p.Digest(), Files: []string{u.cfg.Queue.relative(u.cfg.Home.queued(p.Name))}}
 	s := u.journal.read()
@@ -55,9 +59,9 @@ func (u *Upgrader) Schedule(p Plan, binary string, force bool) error {
 	if err := u.cfg.Home.File(p); err != nil {
 		return err
 	}
-	u.reconcile(u.cfg.Queue.take())
+	err := u.reconcile(u.cfg.Queue.take())
 	u.wake()
-	return nil
+	return err
 }
 
 // Await returns a plan when its preparation has succeeded or failed, or it is

@@ -32,7 +32,7 @@ func (u *Upgrader) first(ctx context.Context) *supervisor.Change {
 	if r := u.journal.read().active(); r != nil {
 		return u.resume(r)
 	}
-	u.reconcile(u.cfg.Queue.take())
+	_ = u.reconcile(u.cfg.Queue.take()) // Run looks again
 	mark := u.journal.read().Node
 	defer u.record("note the start", func(s *state) { s.Node.Clean = false })
 	if !mark.Clean || u.uncustodied(0, time.Now()) != "" {

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -44,11 +43,8 @@ func TestWritableNamesWhoMay(t *testing.T) {
 	if err := os.WriteFile(again, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(again, "-test.run=^TestWritableNamesWhoMay$")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "WRITABLE_DIR="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
-	if out, err := cmd.CombinedOutput(); err != nil {
+	who := []string{"setpriv", "--reuid=65532", "--regid=65532", "--clear-groups"}
+	if out, err := output(append(who, again, "-test.run=^TestWritableNamesWhoMay$"), []string{"WRITABLE_DIR=" + dir}); err != nil {
 		t.Fatalf("as another user: %v\n%s", err, out)
 	}
 }
