@@ -157,6 +157,10 @@ func (a *attempt) apply(ctx context.Context) error {
 		return err
 	}
 	if len(hooks) > 0 {
+		if err := u.provided(ctx, r); err != nil {
+			a.end = NotReady
+			return err
+		}
 		if err := u.journal.update(func(s *state) {
 			sw := s.record(a.name).Switch
 			sw.Step, sw.Snapshot, sw.Clean = stepHook, snapshot, a.clean

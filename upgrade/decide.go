@@ -65,6 +65,10 @@ func (u *Upgrader) decide(ctx context.Context) {
 		u.wait(pick, why)
 		return
 	}
+	if err := u.provided(ctx, pick); err != nil { // the room may be gone since
+		u.prepared(pick, inspected{}, err)
+		return
+	}
 	if !u.cfg.SkipBackup && !u.aheadNow(pick.Name) {
 		return
 	}

@@ -127,12 +127,12 @@ func (u *Upgrader) runHook(ctx context.Context, r *Record, h hook) (reaper.Exit,
 		defer close(said)
 		logLines(logger, read)
 	}()
-	timer := time.NewTimer(u.cfg.PreupgradeTimeout)
+	timer := time.NewTimer(u.hookTimeout(r))
 	defer timer.Stop()
 	select {
 	case <-p.Done():
 	case <-timer.C:
-		err = fmt.Errorf("%s: still running after %s; killed", filepath.Base(h.file), u.cfg.PreupgradeTimeout)
+		err = fmt.Errorf("%s: still running after %s; killed", filepath.Base(h.file), u.hookTimeout(r))
 		_ = p.Signal(syscall.SIGTERM)
 		select {
 		case <-p.Done():

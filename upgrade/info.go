@@ -16,6 +16,7 @@ import (
 type Info struct {
 	Binaries  map[string]string
 	Checksums map[string]string
+	Needs     Needs // in JSON hook
 
 	// Raw is the info as it was written, an object in a canonical form: hooks
 	// get it.
@@ -27,7 +28,7 @@ const anyPlatform = "any"
 
 // IsZero reports whether nothing is said.
 func (i Info) IsZero() bool {
-	return i.Raw == "" && len(i.Binaries) == 0 && len(i.Checksums) == 0
+	return i.Raw == "" && len(i.Binaries) == 0 && len(i.Checksums) == 0 && i.Needs.IsZero()
 }
 
 // UnmarshalJSON reads both forms.
@@ -48,11 +49,14 @@ func (i *Info) UnmarshalJSON(data []byte) error {
 		}
 		data = []byte(inner)
 	}
-	var fields struct{ Binaries, Checksums map[string]string }
+	var fields struct {
+		Binaries, Checksums map[string]string
+		Hook                Needs
+	}
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return err
 	}
-	i.Binaries, i.Checksums = fields.Binaries, fields.Checksums
+	i.Binaries, i.Checksums, i.Needs = fields.Binaries, fields.Checksums, fields.Hook
 	var whole map[string]any
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -81,6 +85,9 @@ func (i Info) MarshalJSON() ([]byte, error) {
 	}
 	if len(i.Checksums) > 0 {
 		fields["checksums"] = i.Checksums
+	}
+	if !i.Needs.IsZero() {
+		fields["hook"] = i.Needs
 	}
 	return json.Marshal(fields)
 }

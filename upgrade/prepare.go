@@ -127,7 +127,7 @@ func (u *Upgrader) suits(ctx context.Context, r *Record, in inspected) error {
 	if err := u.matches(ctx, r, in); err != nil {
 		return err
 	}
-	if _, err := u.hooks(r); err != nil {
+	if err := u.provided(ctx, r); err != nil {
 		return err
 	}
 	if u.cfg.SkipBackup {
