@@ -56,6 +56,10 @@ func write(t *testing.T, file, text string) {
 
 const subnet = "10.213.87."
 
+// blockPeriod is longer than the 1.5 s that clique has those wait at most who seal
+// out of turn, as four on one machine do when one is away.
+const blockPeriod = 2 * time.Second
+
 // makeFour makes the image: the base, the node, the slow one, four identities, and
 // the first four blocks, of which each signer sealed one. Started together on the
 // genesis block alone they may wait for each other for ever.
@@ -87,7 +91,7 @@ func makeFour(t *testing.T) four {
 	}
 	write(t, in("genesis.json"), `{"config":{"chainId":77078,"homesteadBlock":0,"eip150Block":0,"eip155Block":0,"eip158Block":0,
 		"byzantiumBlock":0,"constantinopleBlock":0,"petersburgBlock":0,"istanbulBlock":0,"berlinBlock":0,"londonBlock":0,
-		"clique":{"period":1,"epoch":30000}},"difficulty":"1","gasLimit":"30000000","alloc":{},"extradata":"`+extra+strings.Repeat("0", 130)+`"}`)
+		"clique":{"period":`+strconv.Itoa(int(blockPeriod.Seconds()))+`,"epoch":30000}},"difficulty":"1","gasLimit":"30000000","alloc":{},"extradata":"`+extra+strings.Repeat("0", 130)+`"}`)
 	shell(t, sealer, "init", "--datadir", in("seed"), in("genesis.json"))
 	for i, account := range f.accounts {
 		out := shell(t, "timeout", "60", sealer, "--datadir", in("seed"), "--networkid", "77078", "--syncmode", "full", "--gcmode", "archive",
@@ -256,7 +260,7 @@ func scheduleAll(t *testing.T, all []*turn, ahead uint64) (height uint64) {
 // notice, without it it stands. First one of the four is down: nobody else goes.
 func TestValidatorsTakeTurns(t *testing.T) {
 	if os.Getenv("WEMIXVISOR_LONG") == "" {
-		t.Skip("takes ten minutes; make test-long runs it")
+		t.Skip("takes a quarter of an hour; make test-long runs it")
 	}
 	f := makeFour(t)
 	t.Run("without validator-mode the chain stands", func(t *testing.T) {
@@ -299,7 +303,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 		}
 		// A whole round of turns would not be too long to wait; some blocks of each
 		// are shown.
-		until(t, "40 blocks past the height", 2*time.Minute, func() bool { return others[0].height() > height+40 }, others[0].logs)
+		until(t, "40 blocks past the height", 4*time.Minute, func() bool { return others[0].height() > height+40 }, others[0].logs)
 		for _, s := range others {
 			if stage := s.stage(); stage != "waiting" || s.status().PID == 0 {
 				t.Errorf("%s: want it to wait for the absent one, have %s", s.name, stage)
@@ -308,7 +312,7 @@ func TestValidatorsTakeTurns(t *testing.T) {
 		absent.command("start")
 
 		most, done := 0, map[string]bool{}
-		until(t, "all four on the new binary", 6*time.Minute, func() bool {
+		until(t, "all four on the new binary", 10*time.Minute, func() bool {
 			away := 0
 			for _, s := range all {
 				switch {
@@ -327,12 +331,15 @@ func TestValidatorsTakeTurns(t *testing.T) {
 				t.Errorf("%s: want the new binary, have %s", s.name, have)
 			}
 		}
+		// Back alone, a signer may seal a block that the others don't follow: what it
+		// tells then is no part of the chain.
+		together := all[1].height() + 10
+		for _, s := range all {
+			until(t, s.name+" to have the others' chain", 2*time.Minute, func() bool { return s.height() >= together }, s.logs)
+		}
 		stood, at, last := all[0].stood(from)
 		t.Logf("with validator-mode the chain stood for %s at most, before block %d, in blocks %d to %d; %d away at a time", stood, at, from, last, most)
-		// Three block periods are the aim. Who seals out of turn waits up to 1.5 s by
-		// clique's own rules, and here all four share a machine with whoever else is
-		// on it; twenty seconds are what a stop of the chain would be.
-		if stood > 8*time.Second || most != 1 {
+		if stood > 3*blockPeriod || most != 1 {
 			t.Errorf("want the chain going and one away at a time, have it stand for %s and %d away", stood, most)
 		}
 	})
