@@ -42,9 +42,7 @@ func (u *Upgrader) askForks(f Facts) {
 		if err != nil {
 			level.Debug(u.logger).Log("msg", "forks of the binary not known", "err", err)
 		}
-		u.turn.Lock()
-		defer u.turn.Unlock()
-		u.forks = forks
+		u.forks.Store(&forks)
 	})
 }
 

@@ -79,7 +79,7 @@ func (u *Upgrader) open(r *Record, f Facts) (*attempt, error) {
 		is.Switch = &Switch{
 			Step: stepStop, Began: a.began, Attempts: attempts,
 			Previous: previous, PreviousSHA256: sum,
-			Head: f.Height, HeadKnown: f.Known, Hash: f.Hash, Forks: u.forks,
+			Head: f.Height, HeadKnown: f.Known, Hash: f.Hash, Forks: u.known(),
 		}
 		if r.Height > 0 && f.Known && f.Height > r.Height {
 			is.Switch.Late = f.Height - r.Height

@@ -14,6 +14,7 @@ type Entry struct {
 	Binary     string     `json:"binary"`      // where it lies, or is expected
 	BlocksLeft uint64     `json:"blocks_left"` // until its height
 	ETA        *time.Time `json:"eta"`         // null when nobody can tell
+	Warning    string     `json:"warning"`     // what speaks against it, and forbids nothing
 }
 
 // List returns every plan, pending ones first by height, then the others, the
@@ -56,7 +57,33 @@ func (u *Upgrader) entry(r *Record, f Facts) Entry {
 			e.ETA = &at
 		}
 	}
+	if r.Stage.Pending() && r.Height > 0 {
+		e.Warning = crossed(u.known(), f, r.Height, e.ETA)
+	}
 	return e
+}
+
+// known are the forks that the running binary knows.
+func (u *Upgrader) known() []Fork {
+	if forks := u.forks.Load(); forks != nil {
+		return *forks
+	}
+	return nil
+}
+
+// crossed warns of a fork to come that is not past height, or not past eta where
+// it has a time: the binary that runs now would go through it.
+func crossed(forks []Fork, f Facts, height uint64, eta *time.Time) string {
+	for _, fork := range forks {
+		ahead, at := fork.Height > f.Height && fork.Height <= height, fmt.Sprintf("block %d", fork.Height)
+		if !fork.Time.IsZero() {
+			ahead, at = eta != nil && fork.Time.After(f.Time) && !fork.Time.After(*eta), fork.Time.UTC().Format(time.RFC3339)
+		}
+		if ahead {
+			return fmt.Sprintf("the running binary goes through the fork %s at %s first; if the new one is meant for it, plan for a lower height", fork.Name, at)
+		}
+	}
+	return ""
 }
 
 // Downloading returns how far the download that is under way has come, or nil.

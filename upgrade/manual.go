@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -345,7 +346,11 @@ func (u *Upgrader) Preflight(ctx context.Context, name string) ([]Check, error) 
 	if r.Stage.Pending() && r.Height > 0 && f.HeadKnown && r.Height <= f.Height {
 		err = fmt.Errorf("%w: height %d, head %d; it will be applied as soon as it is ready", ErrPast, r.Height, f.Height)
 	}
-	add("height", err, fmt.Sprintf("%d", r.Height))
+	detail := strconv.FormatUint(r.Height, 10)
+	if e := u.entry(r, f); e.Warning != "" {
+		detail += ": " + e.Warning
+	}
+	add("height", err, detail)
 	if st := u.cfg.Node.Status(); st.State == supervisor.Running && !u.cfg.SkipBackup {
 		err = nil
 		if !Holds(st.Pid, u.cfg.Data) {

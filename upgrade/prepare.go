@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-kit/log/level"
 	"golang.org/x/sys/unix"
 
 	"github.com/wemix/wemixvisor/backup"
@@ -216,6 +217,9 @@ func (u *Upgrader) prepared(r *Record, in inspected, err error) {
 		s.see(in.sha256, r.Name, in.version)
 	})
 	u.tell(is)
+	if e := u.entry(is, u.cfg.Facts()); e.Warning != "" {
+		level.Warn(u.logger).Log("msg", "plan and fork", "plan", is.Name, "height", is.Height, "warning", e.Warning)
+	}
 }
 
 // see notes a binary that the volume holds.

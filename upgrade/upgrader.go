@@ -40,6 +40,8 @@ type Upgrader struct {
 
 	alarms alarms
 
+	forks atomic.Pointer[[]Fork] // of the running binary; nil: not told
+
 	// Under turn.
 	preparing string           // name of the plan that is being prepared
 	retries   map[string]retry // plans that are not ready
@@ -49,7 +51,6 @@ type Upgrader struct {
 	exits     exits            // those that nobody asked for
 	pace      pace
 	custody   custody
-	forks     []Fork               // of the running binary
 	forksOf   time.Time            // the start of the process that told them
 	archiving string               // plan whose snapshot is being archived
 	archived  map[string]struct{}  // plans whose archive failed in this life

@@ -155,6 +155,7 @@ func describe(to io.Writer, e upgrade.Entry) error {
 	}
 	line("stage", stageOf(e))
 	line("reason", e.Reason)
+	line("warning", e.Warning)
 	line("left", left(e))
 	line("binary", e.Binary)
 	line("version", e.Version)

@@ -63,6 +63,9 @@ func schedule(ctx context.Context, s *settings, args []string) error {
 		err = printJSON(e)
 	} else {
 		fmt.Printf("plan %s for height %s is %s\n", e.Name, heightOf(e), stageOf(e))
+		if e.Warning != "" {
+			fmt.Println("warning: " + e.Warning)
+		}
 	}
 	return errors.Join(err, readiness(e))
 }
