@@ -141,6 +141,7 @@ func TestSlowClientIsDroppedAndToldWhy(t *testing.T) {
 		t.Fatal("want the client that does not read dropped")
 	}
 	h.hub.Publish(TopicHead, "last")
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second)) // what came before may have taken as long
 	for {
 		_, _, err := conn.ReadMessage()
 		if err == nil {
