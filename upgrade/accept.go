@@ -105,8 +105,9 @@ func (s *state) fits(f Filing) (verdict, string) {
 	return accept, ""
 }
 
-// look takes up what lies on the volume now.
-func (u *Upgrader) look() {
+// Look takes up what lies on the volume now: who has just filed something need
+// not wait for the next look of the queue.
+func (u *Upgrader) Look() {
 	u.turn.Lock() // first: what is filed in a turn of its own is seen whole
 	defer u.turn.Unlock()
 	_ = u.reconcile(u.cfg.Queue.take()) // Run looks again

@@ -56,7 +56,7 @@ func (u *Upgrader) Visit() error {
 	if _, err := u.journal.Open(); err != nil {
 		return err
 	}
-	u.look()
+	u.Look()
 	return nil
 }
 

@@ -99,14 +99,14 @@ func (u *Upgrader) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-u.cfg.Queue.Changed():
-			u.look()
+			u.Look()
 		case <-u.poke:
 		case <-tick.C:
 			u.turn.Lock()
 			missed := u.missed
 			u.turn.Unlock()
 			if missed {
-				u.look()
+				u.Look()
 			}
 			if err := u.journal.flush(); err != nil {
 				u.alarms.fire("journal", "the journal cannot be written: "+err.Error(), true)

@@ -195,7 +195,7 @@ func TestConfigSetWritesBehindALink(t *testing.T) {
 func TestConfigShowTellsOriginsAndNoSecrets(t *testing.T) {
 	t.Parallel()
 	const key = "s3cr3tkey"
-	h := newHouse(t, steady, "DAEMON_ALERT_URLS=generic://"+key+"@x.example/y", "DAEMON_RPC_ADDRESS=https://"+key+"@node.example")
+	h := newHouse(t, steady, "DAEMON_ALERT_URLS=generic://"+key+"@x.example/y", "DAEMON_RPC_ADDRESS=https://"+key+"@127.0.0.1:1/?key="+key)
 	h.configure("# a comment", `max-restarts = 3`)
 	code, out := h.command("--network", "testnet", "config", "show", "--origin", "--json")
 	var all []api.Setting
@@ -209,7 +209,7 @@ func TestConfigShowTellsOriginsAndNoSecrets(t *testing.T) {
 		"shutdown-grace": {Value: "30s", Origin: "default"},
 		"data-dir":       {Value: h.home + "/data", Origin: "default"},
 		"alert-urls":     {Value: "***", Origin: "DAEMON_ALERT_URLS"},
-		"rpc-address":    {Value: "https://xxxxx@node.example", Origin: "DAEMON_RPC_ADDRESS"},
+		"rpc-address":    {Value: "https://xxxxx@127.0.0.1:1/?xxxxx", Origin: "DAEMON_RPC_ADDRESS"},
 	}
 	for _, have := range all {
 		if w, ok := want[have.Key]; ok && (w.Value != have.Value || w.Origin != have.Origin) {
@@ -225,6 +225,11 @@ func TestConfigShowTellsOriginsAndNoSecrets(t *testing.T) {
 	}
 	h.run()
 	h.running(0)
+	for _, command := range []string{"doctor", "status"} {
+		if _, out := h.command(command); strings.Contains(out, key) {
+			t.Errorf("want no secret from %s, have %s", command, out)
+		}
+	}
 	var running []api.Setting
 	if err := h.client().Get(t.Context(), "config", &running); err != nil {
 		t.Fatal(err)

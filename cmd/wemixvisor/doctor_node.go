@@ -66,21 +66,22 @@ func examineRPC(ctx context.Context, p *patient) []finding {
 		return []finding{red(err.Error(), "set rpc-address")}
 	}
 	f, err := p.ask(ctx)
+	at := chain.Redacted(p.s.rpcAddress)
 	up := time.Duration(0)
 	if p.running() {
 		up, _ = time.ParseDuration(p.status.Uptime)
 	}
 	switch {
 	case err == nil && p.status != nil && !p.running():
-		return []finding{warn(fmt.Sprintf("%s answers at %s while our node is down: it is another one", f.Client, p.s.rpcAddress), "free the port, or set rpc-address")}
+		return []finding{warn(fmt.Sprintf("%s answers at %s while our node is down: it is another one", f.Client, at), "free the port, or set rpc-address")}
 	case err == nil:
-		return []finding{ok("%s answers at %s: %s, chain id %d%s", f.Client, p.s.rpcAddress, kind(f), f.ChainID, height(f))}
+		return []finding{ok("%s answers at %s: %s, chain id %d%s", f.Client, at, kind(f), f.ChainID, height(f))}
 	case !p.running():
-		return []finding{ok("nobody answers at %s, and no node runs", p.s.rpcAddress)}
+		return []finding{ok("nobody answers at %s, and no node runs", at)}
 	case up < rpcPatience:
-		return []finding{warn(fmt.Sprintf("no answer at %s yet, %s after the start: %s", p.s.rpcAddress, p.status.Uptime, brief(err)), "look again in a minute")}
+		return []finding{warn(fmt.Sprintf("no answer at %s yet, %s after the start: %s", at, p.status.Uptime, brief(err)), "look again in a minute")}
 	}
-	return []finding{red(fmt.Sprintf("no answer at %s: %s", p.s.rpcAddress, brief(err)), "start the node with --http, or set rpc-address to its .ipc socket")}
+	return []finding{red(fmt.Sprintf("no answer at %s: %s", at, brief(err)), "start the node with --http, or set rpc-address to its .ipc socket")}
 }
 
 func kind(f chain.Facts) string {

@@ -14,7 +14,7 @@ import (
 func (p *parts) buildUpgrades() {
 	s := p.s
 	p.queue = upgrade.NewQueue(upgrade.QueueConfig{
-		Home: p.home, Data: s.dataDir, Interval: s.pollInterval, Logger: p.log("upgrade"),
+		Home: p.home, Data: s.dataDir, Interval: max(s.pollInterval, oftenest), Logger: p.log("upgrade"),
 		OnProblem: p.happened.badPlan,
 	})
 	c := upgradeConfig(s, p.home)
@@ -42,7 +42,7 @@ func upgradeConfig(s *settings, home upgrade.Home) upgrade.Config {
 	return upgrade.Config{
 		Home: home, Data: s.dataDir, Version: version, Env: nodeEnv(os.Environ()),
 		ValidatorMode: s.validatorMode,
-		PollInterval:  s.pollInterval, ImagePolicy: s.imagePolicy, Rollback: s.rollback,
+		PollInterval:  max(s.pollInterval, oftenest), ImagePolicy: s.imagePolicy, Rollback: s.rollback,
 		SkipBackup: s.skipBackup, LeaveAfter: !s.restartAfterUpgrade, RestartDelay: s.restartDelay,
 		ConfirmTimeout: s.confirmTimeout, ConfirmTime: s.confirmTime, ConfirmBlocks: uint64(s.confirmBlocks), MaxLag: uint64(s.alertMaxLag),
 		CustomPreupgrade: s.customPreupgrade, PreupgradeSubcommand: s.preupgradeSubcommand,

@@ -45,7 +45,7 @@ func (p *parts) buildWatch() (err error) {
 		OnConsensus: p.agreed,
 	})
 	if err != nil {
-		return usageError{fmt.Errorf("rpc-address %s: %w", s.rpcAddress, err)}
+		return usageError{fmt.Errorf("rpc-address %s: %w", chain.Redacted(s.rpcAddress), err)}
 	}
 	p.sampler = probe.NewSampler(probe.SamplerConfig{
 		Interval: max(s.metricsInterval, oftenest),

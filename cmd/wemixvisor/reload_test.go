@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -496,5 +498,48 @@ func TestStopIsSaidOverTheAPIToTheEnd(t *testing.T) {
 	began := time.Now()
 	if code, out := wait(); code != 0 || time.Since(began) > 10*time.Second {
 		t.Fatalf("want a quick end, have %d after %s %s", code, time.Since(began), out)
+	}
+}
+
+func TestLogsAreFollowedToTheEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, `trap 'echo last words; exit 0' TERM; echo node up; while [ ! -e "$DAEMON_HOME/go" ]; do sleep 0.05; done; echo later; while :; do sleep 0.05; done`)
+	terminate, wait := h.run()
+	h.running(0)
+	h.until("the output", func() bool { return h.logged("node up\n") })
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "logs", "-f", "-n", "1")
+	cmd.Env = h.env
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	want := func(text string) {
+		t.Helper()
+		if !lines.Scan() || lines.Text() != text {
+			t.Fatalf("want %q, have %q", text, lines.Text())
+		}
+	}
+	want("node up")
+	if err := os.WriteFile(filepath.Join(h.home, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want("later")
+	terminate()
+	rest := ""
+	for lines.Scan() { // the shell tells of its sleep, too
+		rest += lines.Text() + "\n"
+	}
+	if !strings.Contains(rest, "last words\n") {
+		t.Errorf("want the last words, have %q", rest)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("want it to end well with the supervisor, have %v", err)
+	}
+	if code, out := wait(); code != 0 {
+		t.Errorf("%d %s", code, out)
 	}
 }

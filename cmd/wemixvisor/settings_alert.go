@@ -37,7 +37,7 @@ func (s *alertSettings) define(r *reader) {
 	r.percent(&s.alertMinFree, "alert-min-free", 10, "alert when less of a disk's bytes or inodes is free, or less than 20 GiB if that is less; 0% does not look")
 	r.duration(&s.alertFullWithin, "alert-full-within", 6*time.Hour, 0, "alert when a disk will be full within this time at its present rate; 0 does not look")
 	r.count(&s.alertUpgrade, "alert-upgrade-blocks", 1000, "alert when an upgrade is not prepared so many blocks before its height; 0 does not look")
-	r.duration(&s.alertRemember, "alert-remember", 15*time.Minute, time.Second, "how long an alert stands of what happens and does not last: an OOM kill, a KILL, an unclean shutdown")
+	r.duration(&s.alertRemember, "alert-remember", 15*time.Minute, 0, "how long an alert stands of what happens and does not last: an OOM kill, a KILL, an unclean shutdown; 0: none is made of it")
 }
 
 // next is where in a list of URLs the next one begins: a URL may hold commas.

@@ -21,7 +21,7 @@ func (s *nodeSettings) define(r *reader) {
 	r.truth(&s.restartOnFailure, "restart-on-failure", true, "restart a node that exited with a failure")
 	r.word(&s.onExitZero, "on-exit-zero", "exit", "what an unrequested exit 0 of the node means: exit or restart", "exit", "restart")
 	r.count(&s.maxRestarts, "max-restarts", 5, "restarts within restart-window before the supervisor gives up")
-	r.duration(&s.restartWindow, "restart-window", 10*time.Minute, time.Second, "window of max-restarts; a run that outlasts it resets the count")
+	r.duration(&s.restartWindow, "restart-window", 10*time.Minute, 0, "window of max-restarts; a run that outlasts it resets the count; 0: restarts are never too many")
 	r.add("signal-map", "", "rewrite signals, `FROM=TO,...`; TO 0 drops: HUP=0,USR1=TERM", func(text string) (err error) {
 		s.signalMap, err = supervisor.ParseSignalMap(text)
 		return err

@@ -94,11 +94,14 @@ func (r *reader) word(to *string, name, def, usage string, words ...string) {
 
 func (r *reader) truth(to *bool, name string, def bool, usage string) {
 	r.add(name, strconv.FormatBool(def), usage, func(s string) error {
-		b, err := strconv.ParseBool(s)
-		if err != nil {
+		switch strings.ToLower(s) { // no 1, t or yes: who writes those may mean a count, or a typo
+		case "true":
+			*to = true
+		case "false":
+			*to = false
+		default:
 			return fmt.Errorf("%q is neither true nor false", s)
 		}
-		*to = b
 		return nil
 	})
 }

@@ -193,3 +193,39 @@ func FuzzConfigurationFile(f *testing.F) {
 		}
 	})
 }
+
+func TestTruthIsWrittenOut(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for text, want := range map[string]bool{"true": true, "TRUE": true, "True": true, "false": false, "False": false} {
+		if have := must(t, "--restart-on-failure="+text).restartOnFailure; want != have {
+			t.Errorf("%s: want %t, have %t", text, want, have)
+		}
+	}
+	if !must(t, "--validator-mode").validatorMode {
+		t.Error("want a flag alone to mean true")
+	}
+	for _, text := range []string{"1", "0", "t", "f", "T", "yes", "on", " true"} {
+		t.Setenv("DAEMON_RESTART_ON_FAILURE", text)
+		if _, _, err := parse(nil); err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), "DAEMON_RESTART_ON_FAILURE") {
+			t.Errorf("%q: want it refused, have %v", text, err)
+		}
+	}
+}
+
+// TestDurationsMayBeZero: those that may not are times in which something has to
+// happen.
+func TestDurationsMayBeZero(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	least := map[string]bool{"confirm-timeout": true, "preupgrade-timeout": true, "gate-downtime": true}
+	each(func(f *flag.Flag) {
+		if _, err := time.ParseDuration(f.DefValue); err != nil || f.DefValue == "0" {
+			return
+		}
+		if _, _, err := parse([]string{"--" + f.Name + "=0s"}); (err != nil) != least[f.Name] {
+			t.Errorf("%s: have %v", f.Name, err)
+		}
+		if _, _, err := parse([]string{"--" + f.Name + "=-1s"}); err == nil {
+			t.Errorf("%s: want a negative one refused", f.Name)
+		}
+	})
+}

@@ -29,13 +29,18 @@ func CheckAddress(address string) error {
 }
 
 // Redacted is address as logs and people may see it: who hosts nodes for others
-// puts the key before the host.
+// puts the key before the host, or into the query.
 func Redacted(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.User == nil {
+	if err != nil || u.User == nil && (u.Host == "" || u.RawQuery == "") {
 		return address
 	}
-	u.User = url.User("xxxxx")
+	if u.User != nil {
+		u.User = url.User("xxxxx")
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "xxxxx"
+	}
 	return u.String()
 }
 

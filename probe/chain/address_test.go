@@ -49,7 +49,8 @@ func TestLogsDoNotHoldTheKey(t *testing.T) {
 		"https://user:pass@host":    "https://xxxxx@host",
 		"localhost:8545":            "localhost:8545",
 		"/data/geth.ipc":            "/data/geth.ipc",
-		"https://host/v3?key=value": "https://host/v3?key=value",
+		"https://host/v3?key=value": "https://host/v3?xxxxx",
+		"wss://u:p@host/?a=b&c=d":   "wss://xxxxx@host/?xxxxx",
 	} {
 		if have := Redacted(address); want != have {
 			t.Errorf("want %s, have %s", want, have)

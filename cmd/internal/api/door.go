@@ -116,17 +116,21 @@ func (d *Door) identify(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="wemixvisor"`)
 		return fault{http.StatusUnauthorized, "unauthorized", errors.New("no token: send the header Authorization: Bearer")}
 	}
-	peer := peerOf(r)
-	if !d.failures.may(peer) {
-		w.Header().Set("Retry-After", "1")
-		return fault{http.StatusTooManyRequests, "too_many_failures", errors.New("too many wrong tokens from this address; wait a second")}
-	}
+	// The right token passes whatever others of its address have tried: behind a
+	// proxy all of them share one, and nobody may lock the owner out.
 	scheme, text, _ := strings.Cut(given[0], " ")
 	if len(given) == 1 && strings.EqualFold(scheme, "Bearer") && d.token.is(strings.TrimSpace(text)) {
 		return nil
 	}
-	if d.failures.add(peer) {
-		level.Warn(d.logger).Log("msg", "many wrong tokens from one address; it has to wait", "peer", peer)
+	peer := peerOf(r)
+	may, last := d.failures.add(peer)
+	if last {
+		level.Warn(d.logger).Log("msg", "many wrong tokens from one address; it is refused more of them", "peer", peer)
+	}
+	if !may {
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Connection", "close") // the next one costs a connection, too
+		return fault{http.StatusTooManyRequests, "too_many_failures", errors.New("too many wrong tokens from this address; wait a second")}
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="wemixvisor", error="invalid_token"`)
 	return fault{http.StatusUnauthorized, "unauthorized", errors.New("wrong token")}

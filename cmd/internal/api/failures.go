@@ -13,9 +13,11 @@ const (
 	failuresPeers = 4096 // addresses remembered
 )
 
-// failures bounds the guesses of each address. Its memory is bounded too: when
-// it is full, an address is forgotten, which gives it a fresh burst of guesses at
-// a secret that no burst finds.
+// failures bounds the wrong tokens of each address. They do not keep the right
+// one out, which is looked at first: its 32 characters are what no number of
+// guesses finds, and this keeps guessing cheap for us and plain to see. Its
+// memory is bounded too: when it is full, an address is forgotten, which gives it
+// a fresh burst.
 type failures struct {
 	now func() time.Time
 
@@ -27,17 +29,9 @@ func newFailures(now func() time.Time) *failures {
 	return &failures{now: now, peers: make(map[netip.Addr]time.Time)}
 }
 
-// may reports whether peer may guess. A refused guess is not looked at and does
-// not count.
-func (f *failures) may(peer netip.Addr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.peers[peer].Sub(f.now()) <= (failuresBurst-1)*failuresEvery
-}
-
-// add counts a wrong token of peer, and reports whether that was the last of a
-// burst.
-func (f *failures) add(peer netip.Addr) (spent bool) {
+// add counts a wrong token of peer. It reports whether the address may have had
+// that one, and whether it was the last of a burst. One too many does not count.
+func (f *failures) add(peer netip.Addr) (may, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -48,10 +42,13 @@ func (f *failures) add(peer netip.Addr) (spent bool) {
 	if clean.Before(now) {
 		clean = now
 	}
-	before := clean.Sub(now)
-	f.peers[peer] = clean.Add(failuresEvery)
-	const last = (failuresBurst - 1) * failuresEvery
-	return before <= last && before+failuresEvery > last
+	const most = failuresBurst * failuresEvery
+	clean = clean.Add(failuresEvery)
+	if clean.Sub(now) > most {
+		return false, false
+	}
+	f.peers[peer] = clean
+	return true, clean.Sub(now) > most-failuresEvery
 }
 
 // room makes room for one more address.

@@ -1,13 +1,21 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // FuzzRequest throws requests at the routes that read bodies, paths and queries.
@@ -99,4 +107,117 @@ func TestProfiles(t *testing.T) {
 	h.want(400, "GET", "/api/v1/profile/cpu?seconds=0", secret)
 	h.want(400, "GET", "/api/v1/profile/cpu?seconds=301", secret)
 	h.want(404, "GET", "/debug/pprof/", secret)
+}
+
+// TestHostileCrowdIsNotNoticed has all at once: tokens that are none, headers
+// that drip and headers that flood, bodies without an end, strangers who say
+// nothing, foreign origins. The loop that keeps the node must not notice, who
+// holds the token must get through, and nothing may be left.
+func TestHostileCrowdIsNotNoticed(t *testing.T) {
+	h := open(t, "exec sleep 60", nil)
+	pid := h.running()
+	h.want(200, "GET", "/api/v1/status", secret)
+	h.http.CloseIdleConnections()
+	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	alone := h.latency(t, 200)
+
+	stop := make(chan struct{})
+	var crowd sync.WaitGroup
+	address := strings.TrimPrefix(h.url, "http://")
+	attack := func(how func(net.Conn)) {
+		crowd.Go(func() {
+			for {
+				conn, err := net.Dial("tcp", address)
+				if err == nil {
+					_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+					how(conn)
+					conn.Close()
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond): // a core must be left for who is measured
+				}
+			}
+		})
+	}
+	var tried [6]atomic.Int64
+	answers := func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+	for range 20 {
+		attack(func(conn net.Conn) {
+			tried[0].Add(1)
+			fmt.Fprint(conn, "POST /api/v1/node/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\nConnection: close\r\n\r\n")
+			answers(conn)
+		})
+		attack(func(conn net.Conn) {
+			tried[1].Add(1)
+			for i := 0; i < 40; i++ {
+				if _, err := fmt.Fprintf(conn, "%c", "GET / HTTP/1.1\r\n"[i%16]); err != nil {
+					return
+				}
+				time.Sleep(50 * time.Millisecond) // the drip itself
+			}
+		})
+		attack(func(conn net.Conn) { tried[2].Add(1); answers(conn) })
+	}
+	attack(func(conn net.Conn) {
+		tried[3].Add(1)
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n")
+		for {
+			if _, err := fmt.Fprint(conn, "X-Y: ", strings.Repeat("z", 1000), "\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	attack(func(conn net.Conn) { // in chunks: no length gives it away
+		tried[4].Add(1)
+		fmt.Fprintf(conn, "POST /api/v1/node/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nTransfer-Encoding: chunked\r\n\r\n", secret)
+		chunk := fmt.Sprintf("10000\r\n%s\r\n", strings.Repeat(" ", 0x10000))
+		for range 1 << 14 { // a gigabyte
+			if _, err := fmt.Fprint(conn, chunk); err != nil {
+				return
+			}
+		}
+		t.Error("have a gigabyte taken")
+	})
+	attack(func(conn net.Conn) {
+		tried[5].Add(1)
+		fmt.Fprintf(conn, "GET /api/v1/ws HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nOrigin: https://theirs.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n", secret)
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		if line != "" && !strings.Contains(line, "403") {
+			t.Errorf("want the foreign origin refused, have %q", line)
+		}
+	})
+
+	crowded := h.latency(t, 200)
+	for range 20 {
+		h.want(200, "GET", "/api/v1/status", secret)
+	}
+	close(stop)
+	crowd.Wait()
+	for i := range tried {
+		if tried[i].Load() == 0 {
+			t.Errorf("attack %d was not tried", i)
+		}
+	}
+	t.Logf("supervisor's request, p50 and p99: alone %s %s; in the crowd %s %s; connections: %d wrong tokens, %d drips, %d silent, %d floods, %d endless bodies, %d foreign origins",
+		alone[len(alone)/2], alone[len(alone)*99/100], crowded[len(crowded)/2], crowded[len(crowded)*99/100],
+		tried[0].Load(), tried[1].Load(), tried[2].Load(), tried[3].Load(), tried[4].Load(), tried[5].Load())
+	// The crowd is in this process too, and the race detector slows all of it.
+	if have := crowded[len(crowded)/2]; have > 20*time.Millisecond {
+		t.Errorf("want the loop unaffected, have p50 %s", have)
+	}
+	if have := h.sup.Status().Pid; pid != have {
+		t.Errorf("want the node untouched, pid %d, have %d", pid, have)
+	}
+	h.http.CloseIdleConnections()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		g, f := runtime.NumGoroutine(), descriptors(t)
+		if g <= goroutines && f <= files {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("want %d goroutines and %d descriptors again, have %d and %d", goroutines, files, g, f)
+		}
+	}
 }

@@ -141,6 +141,7 @@ func TestSlowClientIsDroppedAndToldWhy(t *testing.T) {
 		t.Fatal("want the client that does not read dropped")
 	}
 	h.hub.Publish(TopicHead, "last")
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second)) // what came before may have taken as long
 	for {
 		_, _, err := conn.ReadMessage()
 		if err == nil {
@@ -348,5 +349,41 @@ func TestSupervisorsEndIsSaidToClients(t *testing.T) {
 	}
 	if last.State != "stopped" {
 		t.Fatalf("want the node's end told first, have %+v", last)
+	}
+}
+
+// TestTextThatIsNoUTF8EndsTheConnection is RFC 6455, 8.1.
+func TestTextThatIsNoUTF8EndsTheConnection(t *testing.T) {
+	t.Parallel()
+	h := open(t, "exec sleep 60", nil)
+	for _, tc := range []struct {
+		name string
+		kind int
+		text string
+		want int
+	}{
+		{"text of broken UTF-8", websocket.TextMessage, "\xff\xfe", websocket.CloseInvalidFramePayloadData},
+		{"text cut within a character", websocket.TextMessage, "ab\xe2\x82", websocket.CloseInvalidFramePayloadData},
+		{"text that says nothing to us", websocket.TextMessage, "é", 0},
+		{"bytes may be anything", websocket.BinaryMessage, "\xff\xfe", 0},
+		{"more than we hear", websocket.TextMessage, strings.Repeat("x", clientTalk+1), websocket.CloseMessageTooBig},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			conn := h.listen("alert")
+			if err := conn.WriteMessage(tc.kind, []byte(tc.text)); err != nil {
+				t.Fatal(err)
+			}
+			if tc.want == 0 { // it goes on: what happens is still told
+				h.hub.Publish(TopicAlert, "x")
+				if have := event(t, conn, new(string)); have != TopicAlert {
+					t.Fatalf("want the alert, have %s", have)
+				}
+				return
+			}
+			var end *websocket.CloseError
+			if _, _, err := conn.ReadMessage(); !errors.As(err, &end) || end.Code != tc.want {
+				t.Fatalf("want close code %d, have %v", tc.want, err)
+			}
+		})
 	}
 }

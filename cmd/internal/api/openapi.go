@@ -52,11 +52,11 @@ func document(routes []Route, version string) object {
 	}
 }
 
-var placeholder = regexp.MustCompile(`{(\w+)}`)
+var segment = regexp.MustCompile(`{(\w+)}`)
 
 func operation(route Route, schemas schemas) object {
 	var params []object
-	for _, name := range placeholder.FindAllStringSubmatch(route.Path, -1) {
+	for _, name := range segment.FindAllStringSubmatch(route.Path, -1) {
 		params = append(params, object{"name": name[1], "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range route.Query {

@@ -54,7 +54,7 @@ func TestReadmeDocumentAndMuxAgree(t *testing.T) {
 		if _, conflict := op.Responses["409"]; conflict != r.Mutates() {
 			t.Errorf("%s %s: want a 409 only where something changes", r.Method, r.Path)
 		}
-		path := placeholder.ReplaceAllString(base+r.Path, "x")
+		path := segment.ReplaceAllString(base+r.Path, "x")
 		if _, pattern := s.mux.Handler(httptest.NewRequest(r.Method, path, nil)); pattern != r.Method+" "+base+r.Path {
 			t.Errorf("%s %s: have the mux take it for %q", r.Method, path, pattern)
 		}

@@ -114,7 +114,10 @@ func StatusOf(src Sources, now time.Time) Status {
 			Syncing: facts.Syncing,
 		},
 	}
-	st.Version, _, _ = strings.Cut(facts.Version, "-")
+	// What an earlier process said is true of its own binary alone.
+	if sup.Started.IsZero() || sup.Started.Equal(facts.Started) && !facts.FirstAnswer.IsZero() {
+		st.Version, _, _ = strings.Cut(facts.Version, "-")
+	}
 	if facts.Head.Known() {
 		st.Node.HeadAge = facts.Head.Age(now).Round(time.Second).String()
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 )
@@ -125,9 +126,11 @@ func (s *subscriber) read() (code int, why string) {
 	s.conn.SetCloseHandler(func(int, string) error { return nil }) // write answers it
 	_ = alive("")
 	for {
-		_, _, err := s.conn.NextReader()
+		kind, text, err := s.conn.ReadMessage() // at most clientTalk of it
 		var late interface{ Timeout() bool }
 		switch {
+		case err == nil && kind == websocket.TextMessage && !utf8.Valid(text):
+			return websocket.CloseInvalidFramePayloadData, "a text message that is not UTF-8" // RFC 6455, 8.1
 		case err == nil:
 		case errors.As(err, &late) && late.Timeout():
 			return websocket.CloseTryAgainLater, "no answer to pings"

@@ -132,10 +132,13 @@ func (s *Server) addPlan(_ *http.Request, b Batch) (upgrade.Batch, error) {
 	if err := s.cfg.Home.FileBatch(b.Batch, b.Binaries); err != nil {
 		return upgrade.Batch{}, err
 	}
+	s.cfg.Upgrades.Look() // a list that is asked for next has them
 	return s.cfg.Home.Batch(b.Name)
 }
 
 func (s *Server) removePlan(r *http.Request, _ struct{}) (Removed, error) {
 	name := r.PathValue("name")
-	return Removed{name}, s.cfg.Home.RemoveBatch(name)
+	err := s.cfg.Home.RemoveBatch(name)
+	s.cfg.Upgrades.Look()
+	return Removed{name}, err
 }
