@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/wemix/wemixvisor/cmd/internal/api"
 	"github.com/wemix/wemixvisor/probe/chain"
 	"github.com/wemix/wemixvisor/upgrade"
 )
 
+// pollFloor bounds how often the volume is looked at: a look is a handful of
+// system calls.
+const pollFloor = 10 * time.Millisecond
+
 // buildUpgrades makes what replaces the node's binary.
 func (p *parts) buildUpgrades() {
 	s := p.s
 	p.queue = upgrade.NewQueue(upgrade.QueueConfig{
-		Home: p.home, Data: s.dataDir, Interval: max(s.pollInterval, oftenest), Logger: p.log("upgrade"),
+		Home: p.home, Data: s.dataDir, Interval: max(s.pollInterval, pollFloor), Logger: p.log("upgrade"),
 		OnProblem: p.happened.badPlan,
 	})
 	c := upgradeConfig(s, p.home)
@@ -42,7 +47,7 @@ func upgradeConfig(s *settings, home upgrade.Home) upgrade.Config {
 	return upgrade.Config{
 		Home: home, Data: s.dataDir, Version: version, Env: nodeEnv(os.Environ()),
 		ValidatorMode: s.validatorMode,
-		PollInterval:  max(s.pollInterval, oftenest), ImagePolicy: s.imagePolicy, Rollback: s.rollback,
+		PollInterval:  max(s.pollInterval, pollFloor), ImagePolicy: s.imagePolicy, Rollback: s.rollback,
 		SkipBackup: s.skipBackup, LeaveAfter: !s.restartAfterUpgrade, RestartDelay: s.restartDelay,
 		ConfirmTimeout: s.confirmTimeout, ConfirmTime: s.confirmTime, ConfirmBlocks: uint64(s.confirmBlocks), MaxLag: uint64(s.alertMaxLag),
 		CustomPreupgrade: s.customPreupgrade, PreupgradeSubcommand: s.preupgradeSubcommand,

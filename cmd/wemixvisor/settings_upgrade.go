@@ -28,7 +28,7 @@ type upgradeSettings struct {
 }
 
 func (s *upgradeSettings) define(r *reader) {
-	r.duration(&s.pollInterval, "poll-interval", 300*time.Millisecond, 0, "how often plan files are looked at and, near a height, the head; at most ten times a second")
+	r.duration(&s.pollInterval, "poll-interval", 300*time.Millisecond, 0, "how often plan files are looked at and, near a height, the head; at most a hundred times a second")
 	r.truth(&s.restartAfterUpgrade, "restart-after-upgrade", true, "false: switch, then exit 0; the trial runs at the next start")
 	r.duration(&s.restartDelay, "restart-delay", 0, 0, "between an upgrade's stop and its start")
 	r.truth(&s.skipBackup, "unsafe-skip-backup", false, "no snapshot before an upgrade: only the binary can go back")
