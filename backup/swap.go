@@ -295,17 +295,6 @@ func (x *exchange) leftover() string {
 	return filepath.Join(x.site.ours, parts[0], parts[1])
 }
 
-// missing returns what of the identity is not there.
-func (x *exchange) missing() []string {
-	var gone []string
-	for _, k := range x.Kept {
-		if p := string(k); !exists(filepath.Join(x.live, p)) {
-			gone = append(gone, escapeName(p))
-		}
-	}
-	return gone
-}
-
 // makeAway makes the folders to which the live data goes: those that stay in the
 // live tree, with their modes.
 func (x *exchange) makeAway() error {
