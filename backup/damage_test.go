@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // At every place of a small archive, and around the frames' ends of a larger one.
@@ -160,6 +162,33 @@ func TestANewerFormatIsRefusedByName(t *testing.T) {
 	} {
 		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "v9.8.7") {
 			t.Errorf("%s: want the version that wrote it, have %v", what, err)
+		}
+	}
+}
+
+// What is no file is neither waited for nor read for ever, by a list neither.
+func TestAnArchiveOfNoFilesIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{dataFile, manifestFile, infoFile} {
+		for what, put := range map[string]func(string) error{
+			"pipe":   func(at string) error { return unix.Mkfifo(at, 0o600) },
+			"folder": func(at string) error { return os.Mkdir(at, 0o700) },
+			"device": func(at string) error { return os.Symlink("/dev/zero", at) },
+		} {
+			t.Run(name+" is a "+what, func(t *testing.T) {
+				t.Parallel()
+				made, _ := goodArchive(t, 1)
+				r := newRepo(t)
+				folder := filepath.Join(r.cfg.Dir, infoOf(t, made).ID)
+				at := filepath.Join(folder, name)
+				if err := errors.Join(os.MkdirAll(r.cfg.Dir, 0o700), os.Rename(made, folder), os.Remove(at), put(at)); err != nil {
+					t.Fatal(err)
+				}
+				refused(t, folder, "not a file")
+				if infos, err := r.List(); err != nil || len(infos) != 1 || infos[0].Damage == "" {
+					t.Errorf("want it listed as damaged, have %+v %v", infos, err)
+				}
+			})
 		}
 	}
 }
