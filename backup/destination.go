@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -141,7 +142,7 @@ func (d *destination) finish(u *unpacker) error {
 		}
 		d.work = d.to
 		failpoint.At("archive.extract.renamed")
-		return syncDir(filepath.Dir(d.to))
+		return durable.SyncDir(filepath.Dir(d.to))
 	}
 	// Where it is, only the folder's own time is still to come when the mark goes,
 	// since that changes it.
@@ -170,7 +171,7 @@ func (d *destination) finish(u *unpacker) error {
 	if err := d.self.Sync(); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(d.to))
+	return durable.SyncDir(filepath.Dir(d.to))
 }
 
 // sync makes durable all that was written, in one call for the whole file system. It

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/wemix/wemixvisor/backup/durable"
 )
 
 // lost is what of the node's identity was missing after a swap, as
@@ -61,7 +63,7 @@ func (s *site) identity() error {
 	if err := os.Remove(s.lostFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the node's identity is back: %w", err)
 	}
-	return syncDir(s.ours)
+	return durable.SyncDir(s.ours)
 }
 
 // missing returns what of the identity is not there.
