@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wemix/wemixvisor/e2e/load"
@@ -118,7 +119,8 @@ func underLoad(t *testing.T, g loaded, s *Snapshotter, r *Repo, engine, dir stri
 	if _, err := g.call("debug_setHead", fmt.Sprintf("%#x", head/2)); err != nil {
 		t.Error(err)
 	}
-	if _, err := g.call("debug_chaindbCompact"); err != nil {
+	// The node gives an answer half a minute; the compaction goes on without it.
+	if _, err := g.call("debug_chaindbCompact"); err != nil && !strings.Contains(err.Error(), "request timed out") {
 		t.Error(err)
 	}
 	must(<-archived)
