@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -76,10 +77,15 @@ func openArchive(folder string, info Info) (a *archive, err error) {
 // mostWindow bounds what a decoder remembers of the stream.
 const mostWindow = 16 << 20
 
+// openWhole opens a file of an archive. A pipe in its place would wait for a writer for
+// ever, a device never end.
 func openWhole(folder, name string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(folder, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err != nil { // no right to it, a disk that fails: that shows nothing of what is in it
+		return nil, fmt.Errorf("open archive: %w", err)
 	}
 	fi, err := f.Stat()
 	if err != nil {

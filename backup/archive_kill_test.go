@@ -3,7 +3,9 @@
 package backup
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -136,65 +138,87 @@ func TestARepositoryKilledAtRandomIsSound(t *testing.T) {
 	}
 }
 
-// An extraction that dies leaves nothing that passes for a restored node: below the
-// data directory the next start sweeps it; elsewhere its folder says what it is.
+// An extraction that dies leaves nothing that passes for a restored node: a folder that
+// was not there is whole, or is not there; one that was says that it is not complete, or
+// is, to the byte. Below the data directory the next start sweeps what was left.
 func TestAKilledExtractionIsNoRestore(t *testing.T) {
 	t.Parallel()
 	source := t.TempDir()
 	write(t, filepath.Join(source, "geth/000001.sst"), string(chainData(1, 1<<20)))
 	write(t, filepath.Join(source, "geth/CURRENT"), "c")
+	old := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	if err := errors.Join(os.Chtimes(source, old, old), os.Chmod(source, 0o551|fs.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
 	dir := filepath.Join(quick(t), "backups")
 	r := NewRepo(RepoConfig{Dir: dir, Floor: noFloor})
 	info := create(t, r, source, CreateOptions{})
 	want := picture(t, source)
-	all := points(t, "archive-extract", filepath.Join(t.TempDir(), "to"), dir)
-	if len(all) < 5 {
-		t.Fatalf("only %q", all)
-	}
-	for _, point := range all {
-		s := snapshotter(t.TempDir())
-		incoming, err := s.Incoming()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, to := range []string{filepath.Join(t.TempDir(), "to"), filepath.Join(incoming, info.ID)} {
-			if child(t, "archive-extract", to, dir, point+"=exit", "", 0) {
-				t.Errorf("it passed %s alive", point)
-			}
-			if filepath.Dir(to) == incoming {
-				if _, err := s.Recover(ctx); err != nil {
-					t.Errorf("after %s: recover: %v", point, err)
-				}
-				if exists(to) {
-					t.Errorf("after %s: not swept", point)
-				}
-			} else if _, err := r.Extract(ctx, info.ID, to, ExtractOptions{}); err != nil {
-				if !strings.Contains(err.Error(), to) {
-					t.Errorf("after %s: the folder is not named: %v", point, err)
-				}
-				if !exists(filepath.Join(to, unfinishedFile)) { // all of it is there
-					samePicture(t, inside(want), inside(picture(t, to)))
-				}
-				if err := os.RemoveAll(to); err != nil {
+	for _, there := range []bool{false, true} {
+		fresh := func() string {
+			to := filepath.Join(t.TempDir(), "to")
+			if there {
+				if err := os.Mkdir(to, 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if !exists(to) {
+			return to
+		}
+		all := points(t, "archive-extract", fresh(), dir)
+		if len(all) < 5 {
+			t.Fatalf("only %q", all)
+		}
+		for _, point := range all {
+			to := fresh()
+			if child(t, "archive-extract", to, dir, point+"=exit", "", 0) {
+				t.Errorf("it passed %s alive", point)
+			}
+			entries, err := os.ReadDir(to)
+			switch {
+			case there && (len(entries) == 0 || exists(filepath.Join(to, unfinished))):
+				if _, err := r.Extract(ctx, info.ID, to, ExtractOptions{}); len(entries) > 0 && (err == nil || !strings.Contains(err.Error(), to)) {
+					t.Errorf("after %s: want the folder named, have %v", point, err)
+				}
+			case there && strings.HasPrefix(point, "archive.extract.unmarked"): // its own time alone is to come
+				samePicture(t, timeless(want), timeless(picture(t, to)))
+			case there:
+				samePicture(t, want, picture(t, to))
+			case err == nil:
+				samePicture(t, want, picture(t, to))
+			default:
 				if _, err := r.Extract(ctx, info.ID, to, ExtractOptions{}); err != nil {
 					t.Fatalf("after %s, again: %v", point, err)
 				}
+				samePicture(t, want, picture(t, to))
+				if left, _ := os.ReadDir(filepath.Dir(to)); len(left) != 1 {
+					t.Errorf("after %s, again: beside it there is %v", point, left)
+				}
 			}
-			samePicture(t, want, picture(t, to))
+		}
+	}
+	s := snapshotter(t.TempDir())
+	incoming, err := s.Incoming()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, point := range points(t, "archive-extract", filepath.Join(t.TempDir(), "to"), dir) {
+		child(t, "archive-extract", filepath.Join(incoming, info.ID), dir, point+"=exit", "", 0)
+		if _, err := s.Recover(ctx); err != nil {
+			t.Errorf("after %s: recover: %v", point, err)
+		}
+		if left, _ := os.ReadDir(incoming); len(left) > 0 {
+			t.Errorf("after %s: not swept: %v", point, left)
 		}
 	}
 }
 
-// inside is a picture without the root's own mode and time, which come last.
-func inside(p string) string {
-	var lines []string
-	for l := range strings.SplitSeq(p, "\n") {
-		if !strings.HasPrefix(l, `" d `) {
-			lines = append(lines, l)
+// timeless is a picture without the root's own time.
+func timeless(p string) string {
+	lines := strings.Split(p, "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, `" d `) {
+			fields := strings.Fields(l)
+			lines[i] = strings.Join(fields[:len(fields)-1], " ")
 		}
 	}
 	return strings.Join(lines, "\n")

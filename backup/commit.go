@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -228,7 +229,7 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 		return snap, err
 	}
 	failpoint.At("backup.commit-named")
-	if err := syncDir(d.snapshots()); err != nil { // then it is not said to be one, and must not list
+	if err := durable.SyncDir(d.snapshots()); err != nil { // then it is not said to be one, and must not list
 		return snap, errors.Join(err, os.Rename(folder, d.dir()))
 	}
 	snap.Root = filepath.Join(folder, mirrorFolder)

@@ -13,6 +13,7 @@ import (
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sys/unix"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -111,7 +112,7 @@ func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info In
 		return Info{}, err
 	}
 	failpoint.At("archive.create.filled")
-	if err := syncDir(making); err != nil {
+	if err := durable.SyncDir(making); err != nil {
 		return Info{}, err
 	}
 	failpoint.At("archive.create.synced")
@@ -128,7 +129,7 @@ func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info In
 		return Info{}, err
 	}
 	failpoint.At("archive.create.renamed")
-	if err := syncDir(r.cfg.Dir); err != nil {
+	if err := durable.SyncDir(r.cfg.Dir); err != nil {
 		making = final // whether its name lasts is not known: no half promise
 		return Info{}, err
 	}

@@ -9,21 +9,9 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
-)
 
-// syncDir makes the names in dir durable: a rename is on disk only when its
-// directory is, fsync(2). A file's bytes it makes durable too.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
-}
+	"github.com/wemix/wemixvisor/backup/durable"
+)
 
 // writeJSON puts v into file, whole and durable, or leaves what is there.
 func writeJSON(file string, v any) error {
@@ -34,7 +22,7 @@ func writeJSON(file string, v any) error {
 	if err := renameio.WriteFile(file, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
-	return syncDir(filepath.Dir(file))
+	return durable.SyncDir(filepath.Dir(file))
 }
 
 // exists reports whether there is an entry at path, be it a dangling symlink.

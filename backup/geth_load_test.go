@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wemix/wemixvisor/e2e/load"
@@ -20,7 +21,9 @@ type loaded struct {
 
 func startLoaded(t *testing.T, root, engine string) loaded {
 	t.Helper()
-	g := loaded{geth: startGeth(t, root, "--db.engine", engine, "--cache", "128"), users: &load.Generator{Senders: 4, Batch: 16}}
+	// Without locals what was sent before a restart, from accounts and in an order that
+	// a chain cut back knows no more, is not sent again.
+	g := loaded{geth: startGeth(t, root, "--db.engine", engine, "--cache", "128", "--txpool.nolocals"), users: &load.Generator{Senders: 4, Batch: 16}}
 	g.users.URL = g.rpc
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -72,6 +75,7 @@ func TestANodeUnderLoad(t *testing.T) {
 			g.waitFor(3)
 			for n := range rounds {
 				g = underLoad(t, g, s, r, engine, filepath.Join(dir, fmt.Sprint(n)))
+				t.Logf("round %d of %d", n+1, rounds)
 			}
 			g.stop()
 		})
@@ -115,7 +119,8 @@ func underLoad(t *testing.T, g loaded, s *Snapshotter, r *Repo, engine, dir stri
 	if _, err := g.call("debug_setHead", fmt.Sprintf("%#x", head/2)); err != nil {
 		t.Error(err)
 	}
-	if _, err := g.call("debug_chaindbCompact"); err != nil {
+	// The node gives an answer half a minute; the compaction goes on without it.
+	if _, err := g.call("debug_chaindbCompact"); err != nil && !strings.Contains(err.Error(), "request timed out") {
 		t.Error(err)
 	}
 	must(<-archived)
@@ -137,7 +142,10 @@ func underLoad(t *testing.T, g loaded, s *Snapshotter, r *Repo, engine, dir stri
 	// A node minds a signal only some time after its RPC answers.
 	restored.waitFor(head + 2)
 	restored.stop()
-	g.waitFor(head/2 + 2)
+	// A node whose chain was cut back while it was sealing seals no more ("chain rewind
+	// interrupted calculation of finalized block hash"): the next round has one anew.
+	g.stop()
+	g = startLoaded(t, root, engine)
 	must(s.Drop(ctx, snap.ID))
 	_, err = r.Prune(ctx, Policy{KeepFull: 1}, false)
 	must(err)

@@ -59,7 +59,7 @@ const infoLimit = 4 << 20
 // readInfo reads the info.json of folder. It returns [ErrNotFound] where there
 // is none, [ErrFormat] if a newer program wrote it.
 func readInfo(folder string) (Info, error) {
-	f, err := os.Open(filepath.Join(folder, infoFile))
+	f, err := openWhole(folder, infoFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return Info{}, fmt.Errorf("%w: %s has no %s", ErrNotFound, folder, infoFile)
 	}

@@ -254,6 +254,61 @@ func (v victim) recovered(t *testing.T, when, crash string, want map[string]stri
 	return swapped
 }
 
+// A rollback that misses a key forbids the start whatever it dies of, as soon as its data
+// may be live; put back, all is as after any rollback.
+func TestALostKeyIsRememberedByTheKilled(t *testing.T) {
+	t.Parallel()
+	next := herd(t, quick(t))
+	fresh := func() victim {
+		v := next()
+		if err := os.Remove(filepath.Join(v.root, "geth/nodekey")); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	v := fresh()
+	log := filepath.Join(t.TempDir(), "points")
+	if died, _, err := spawn(t, "rollback", v.root, v.id, "", log, 0); died || err == nil {
+		t.Fatalf("want it refused, have %v %v", died, err)
+	}
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, remembered := map[string]bool{}, 0
+	for _, point := range strings.Fields(string(text)) {
+		if seen[point] {
+			continue
+		}
+		seen[point] = true
+		v := fresh()
+		if died, out, _ := spawn(t, "rollback", v.root, v.id, point+"=exit", "", 0); !died {
+			t.Fatalf("it passed %s alive: %s", point, out)
+		}
+		journalled := exists(filepath.Join(v.root, ownFolder, "swap.json"))
+		for range 2 {
+			_, err := snapshotter(v.root).Recover(ctx)
+			live := image(t, v.root, true)["geth/chaindata/MANIFEST-000001"] == v.old["geth/chaindata/MANIFEST-000001"]
+			if live != errors.Is(err, ErrIdentity) {
+				t.Errorf("after %s: the old data is live: %v; have %v", point, live, err)
+			}
+			if journalled && !live {
+				t.Errorf("after %s: it was not finished", point)
+			}
+			if live {
+				remembered++
+			}
+		}
+		write(t, filepath.Join(v.root, "geth/nodekey"), "put back")
+		if _, err := snapshotter(v.root).Recover(ctx); err != nil {
+			t.Errorf("after %s, put back: %v", point, err)
+		}
+	}
+	if len(seen) < 8 || remembered < 8 {
+		t.Errorf("only %v", seen)
+	}
+}
+
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	next := herd(t, quick(t))

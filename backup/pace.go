@@ -38,7 +38,7 @@ func (p *pace) wait(ctx context.Context, n int) error {
 			p.due = earliest
 		}
 		p.due = p.due.Add(time.Duration(float64(n) / float64(p.rate) * float64(time.Second)))
-		if err := sleep(ctx, time.Until(p.due)); err != nil {
+		if err := Sleep(ctx, time.Until(p.due)); err != nil {
 			return err
 		}
 	}
@@ -46,7 +46,7 @@ func (p *pace) wait(ctx context.Context, n int) error {
 		return ctx.Err()
 	}
 	for i := 0; p.look() > pressed && i < mostWaiting; i++ {
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := Sleep(ctx, lookEvery); err != nil {
 			return err
 		}
 	}
@@ -74,7 +74,8 @@ func (p *pace) look() float64 {
 	return share
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or for the end of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}

@@ -44,10 +44,13 @@ func (s *Snapshotter) Recover(ctx context.Context) (Recovered, error) {
 	}
 	defer end()
 	s.next = nil
-	if err := at.resume(ctx, &r); err != nil {
+	if err := at.resume(ctx, &r); err != nil && !errors.Is(err, ErrIdentity) {
 		return r, fmt.Errorf("recover snapshots: %w", err)
 	}
 	failpoint.At("backup.recover-resumed")
+	if err := at.identity(); err != nil {
+		return r, err
+	}
 	return r, at.sweep(ctx, &r)
 }
 

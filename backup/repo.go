@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -142,7 +143,7 @@ func (r *Repo) remove(ctx context.Context, id string) error {
 	}
 	failpoint.At("archive.remove.renamed")
 	// Durable before the first byte goes, or a crash brings back the name of a ruin.
-	if err := syncDir(r.cfg.Dir); err != nil {
+	if err := durable.SyncDir(r.cfg.Dir); err != nil {
 		return err
 	}
 	failpoint.At("archive.remove.unlisted")

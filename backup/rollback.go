@@ -30,7 +30,8 @@ type RolledBack struct {
 // until [Snapshotter.DropFailed]; the identity stays, to the byte.
 //
 // The error is [ErrIdentity] if part of the identity was lost before: then the
-// data is back, but the node must not start. With [ErrUnfinished] it must not
+// data is back, but the node must not start, now and later: see
+// [Snapshotter.Identity]. With [ErrUnfinished] it must not
 // either, until [Snapshotter.Recover] has succeeded. With any other, the data is as
 // it was.
 func (s *Snapshotter) Rollback(ctx context.Context, id string) (RolledBack, error) {
@@ -146,17 +147,19 @@ func (x *exchange) finish(begun time.Time) (RolledBack, error) {
 	for _, k := range x.Kept {
 		back.Kept = append(back.Kept, escapeName(string(k)))
 	}
-	missing := x.missing()
+	if missing := x.missing(); len(missing) > 0 {
+		if err := writeJSON(x.site.lostFile(), lost{ID: x.ID, Since: begun.UTC(), Missing: missing}); err != nil {
+			return back, fmt.Errorf("%w: %w", ErrUnfinished, err)
+		}
+		failpoint.At("backup.swap-identity")
+	}
 	leftover := x.leftover()
 	if err := x.close(leftover); err != nil {
 		return back, fmt.Errorf("%w: %w", ErrUnfinished, err)
 	}
 	_ = removeTree(context.Background(), aside(leftover), x.site.mounts) // else swept at the next start
 	back.Duration = time.Since(begun)
-	if len(missing) > 0 {
-		return back, fmt.Errorf("%w: %s; put it back before the node starts", ErrIdentity, strings.Join(missing, ", "))
-	}
-	return back, nil
+	return back, x.site.identity()
 }
 
 // nameFailed returns an id for the data that goes: that of what comes, and with a

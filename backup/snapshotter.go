@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -116,7 +117,7 @@ func makeFolders(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	return durable.SyncDir(filepath.Dir(dir))
 }
 
 // List returns the committed snapshots, newest first. One that cannot be read is
@@ -223,7 +224,7 @@ func (s *site) discard(ctx context.Context, folder string) error {
 		return err
 	}
 	failpoint.At("backup.drop-renamed")
-	if err := syncDir(filepath.Dir(folder)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(folder)); err != nil {
 		return err
 	}
 	failpoint.At("backup.drop-durable")

@@ -28,6 +28,9 @@ func (f Floor) Check(dir string, need int64) error {
 	if err != nil {
 		return err
 	}
+	if size == 0 { // some file systems do not tell, network ones in user space and ramfs
+		return nil
+	}
 	if floor := f.of(size); free-floor < need {
 		return fmt.Errorf("%w on %s: %s are needed and %s stay free for the node, but only %s are; free some, or lower backup-min-free",
 			ErrNoSpace, dir, humanBytes(need), humanBytes(floor), humanBytes(free))

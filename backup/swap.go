@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -264,7 +265,7 @@ func (x *exchange) sync(roots ...string) error {
 			if !exists(dir) { // an incoming tree need not have every folder that stays
 				continue
 			}
-			if err := syncDir(dir); err != nil {
+			if err := durable.SyncDir(dir); err != nil {
 				return err
 			}
 		}
@@ -278,7 +279,7 @@ func (x *exchange) close(leftover string) error {
 	if err := setAside(leftover, x.site.mounts); err != nil && !errors.Is(err, fs.ErrNotExist) { // done before
 		return err
 	}
-	if err := syncDir(filepath.Dir(leftover)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(leftover)); err != nil {
 		return err
 	}
 	failpoint.At("backup.swap-left")
@@ -286,24 +287,13 @@ func (x *exchange) close(leftover string) error {
 		return err
 	}
 	failpoint.At("backup.swap-closed")
-	return syncDir(x.site.ours)
+	return durable.SyncDir(x.site.ours)
 }
 
 // leftover is the folder that is empty, or of no use, once the swap is done.
 func (x *exchange) leftover() string {
 	parts := strings.SplitN(string(x.From), "/", 3)
 	return filepath.Join(x.site.ours, parts[0], parts[1])
-}
-
-// missing returns what of the identity is not there.
-func (x *exchange) missing() []string {
-	var gone []string
-	for _, k := range x.Kept {
-		if p := string(k); !exists(filepath.Join(x.live, p)) {
-			gone = append(gone, escapeName(p))
-		}
-	}
-	return gone
 }
 
 // makeAway makes the folders to which the live data goes: those that stay in the
@@ -317,7 +307,7 @@ func (x *exchange) makeAway() error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		if err := syncDir(path.Dir(dir)); err != nil {
+		if err := durable.SyncDir(path.Dir(dir)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wemix/wemixvisor/backup/durable"
 )
 
 // manyFiles is from how many copies on one syncfs(2) is cheaper than an fsync(2) of
@@ -26,7 +28,7 @@ func (p *pass) sync() error {
 	for range copiers {
 		all.Go(func() {
 			for name := range queue {
-				err := syncDir(name)
+				err := durable.SyncDir(name)
 				if errors.Is(err, fs.ErrNotExist) && !p.window { // it went before it was copied
 					err = nil
 				}

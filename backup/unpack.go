@@ -121,6 +121,11 @@ func (u *unpacker) leaveTop() error {
 	u.folders = u.folders[:len(u.folders)-1]
 	defer f.root.Close()
 	defer f.self.Close()
+	return u.dress(f)
+}
+
+// dress gives a folder its owner, time and mode.
+func (u *unpacker) dress(f *openFolder) error {
 	if u.owner {
 		if err := f.self.Chown(f.item.UID, f.item.GID); err != nil {
 			return err

@@ -265,21 +265,56 @@ func TestAnExternalFreezerForbidsARollback(t *testing.T) {
 	}
 }
 
+// A lost key forbids the start, whoever asks and how often, until it is back or somebody
+// says that it need not be.
 func TestALostKeyForbidsTheStart(t *testing.T) {
 	t.Parallel()
-	root := dataDir(t, t.TempDir())
-	before := image(t, root, true)
-	s := snapshotter(root)
-	snap := commit(t, s)
-	runOn(t, root)
-	if err := errors.Join(os.Remove(filepath.Join(root, "geth/nodekey")), os.Remove(filepath.Join(root, "upgrade-info.json"))); err != nil {
-		t.Fatal(err)
+	for _, way := range []string{"put back", "given up"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			root := dataDir(t, t.TempDir())
+			before := image(t, root, true)
+			s := snapshotter(root)
+			snap := commit(t, s)
+			runOn(t, root)
+			if err := errors.Join(os.Remove(filepath.Join(root, "geth/nodekey")), os.Remove(filepath.Join(root, "upgrade-info.json"))); err != nil {
+				t.Fatal(err)
+			}
+			forbidden := func(when string, err error) {
+				t.Helper()
+				if !errors.Is(err, ErrIdentity) || !strings.Contains(err.Error(), "geth/nodekey") || strings.Contains(err.Error(), "upgrade-info") {
+					t.Errorf("%s: want ErrIdentity for the key alone, have %v", when, err)
+				}
+			}
+			_, err := s.Rollback(ctx, snap.ID)
+			forbidden("the rollback", err)
+			same(t, "live data", before, image(t, root, true))
+			for range 2 {
+				s = snapshotter(root)
+				_, err = s.Recover(ctx)
+				forbidden("the next start", err)
+				forbidden("the next start", s.Identity())
+			}
+			// A snapshot of the data as it is now does not make it whole.
+			back := commit(t, s)
+			_, err = s.Rollback(ctx, back.ID)
+			forbidden("another rollback", err)
+			if way == "put back" {
+				write(t, filepath.Join(root, "geth/nodekey"), "key")
+			} else if err := os.Remove(filepath.Join(root, ownFolder, "identity-missing.json")); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Identity(); err != nil {
+				t.Errorf("then: %v", err)
+			}
+			if _, err := snapshotter(root).Recover(ctx); err != nil {
+				t.Errorf("then: %v", err)
+			}
+			if exists(filepath.Join(root, ownFolder, "identity-missing.json")) {
+				t.Error("the hold is left over")
+			}
+		})
 	}
-	_, err := s.Rollback(ctx, snap.ID)
-	if !errors.Is(err, ErrIdentity) || !strings.Contains(err.Error(), "geth/nodekey") || strings.Contains(err.Error(), "upgrade-info") {
-		t.Errorf("want ErrIdentity for the key alone, have %v", err)
-	}
-	same(t, "live data", before, image(t, root, true))
 }
 
 // A swap that cannot be finished is undone: the node starts on what it had.

@@ -139,7 +139,7 @@ func (a *attempt) apply(ctx context.Context) error {
 		return err
 	}
 	at := time.Now()
-	if err := sleep(ctx, u.cfg.RestartDelay); err != nil {
+	if err := backup.Sleep(ctx, u.cfg.RestartDelay); err != nil {
 		return err
 	}
 	a.down.Start = time.Since(at) // and the rest of it at the start

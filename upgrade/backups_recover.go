@@ -73,10 +73,14 @@ func (b *Backups) Holding() error {
 }
 
 // Cleared tries again what Recover could not do, and returns nil when the node may
-// start: it is to be asked before each start.
+// start: it is to be asked before each start. What an upgrade's rollback has missed of
+// the node's identity holds it, too.
 func (b *Backups) Cleared(ctx context.Context) error {
 	if b.held.Load() == nil {
-		return nil
+		if err := b.cfg.Snapshots.Identity(); err != nil {
+			b.hold(err)
+		}
+		return b.Holding()
 	}
 	if err := b.recover(ctx); err != nil {
 		level.Warn(b.logger).Log("msg", "tried again to make the data whole", "err", err)

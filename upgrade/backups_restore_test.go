@@ -198,3 +198,51 @@ func TestNodeIsHeldDownOverDataThatIsHalfSwapped(t *testing.T) {
 	}
 	v.runs()
 }
+
+// A rollback found a key missing, and then the container was restarted.
+func TestALostKeyHoldsTheNextSupervisorToo(t *testing.T) {
+	v := newVault(t, keeper, nil)
+	v.end()
+	key := filepath.Join(v.data, "geth/nodekey")
+	text, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := v.cfg.Snapshots
+	if _, err := s.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	snap, err := s.Commit(t.Context(), "test", backup.Origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Rollback(t.Context(), snap.ID); !errors.Is(err, backup.ErrIdentity) {
+		t.Fatalf("want it missed, have %v", err)
+	}
+	// Whoever asked for the rollback, the same supervisor starts nothing any more.
+	if err := v.Cleared(t.Context()); !errors.Is(err, backup.ErrIdentity) {
+		t.Errorf("want the start forbidden, have %v", err)
+	}
+	w := vaultAt(t, v.root, nil)
+	w.run()
+	eventually(t, "held", func() bool { return w.sup.Status().Held }, nil)
+	if reason := w.sup.Status().Reason; !strings.Contains(reason, "geth/nodekey") || !strings.Contains(reason, "put it back") {
+		t.Errorf("want the key and the next step named, have %q", reason)
+	}
+	if err := w.Cleared(t.Context()); !errors.Is(err, backup.ErrIdentity) {
+		t.Errorf("want it still held, have %v", err)
+	}
+	if err := os.WriteFile(key, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Cleared(t.Context()); err != nil {
+		t.Errorf("want it free with the key back, have %v", err)
+	}
+	if err := w.sup.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	w.runs()
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
 )
 
@@ -217,7 +218,7 @@ func TestQuorumGate(t *testing.T) {
 		c.Gate = func(ctx context.Context) error {
 			asked.Add(1)
 			for !open.Load() {
-				if err := sleep(ctx, time.Millisecond); err != nil {
+				if err := backup.Sleep(ctx, time.Millisecond); err != nil {
 					return err
 				}
 			}

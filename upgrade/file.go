@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -101,5 +102,5 @@ func writeFile(file string, data []byte, point string) (err error) {
 		return err
 	}
 	failpoint.At(point + ".renamed")
-	return syncDir(filepath.Dir(file))
+	return durable.SyncDir(filepath.Dir(file))
 }

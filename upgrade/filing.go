@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/wemix/wemixvisor/backup/durable"
 )
 
 // queued returns where our own commands file a plan of that name.
@@ -136,7 +138,7 @@ func WriteJSON(file string, v any, point string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil { // the folder may be new
+	if err := durable.SyncDir(filepath.Dir(dir)); err != nil { // the folder may be new
 		return err
 	}
 	return writeFile(file, append(data, '\n'), point)
@@ -150,5 +152,5 @@ func removeDurably(file string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return durable.SyncDir(filepath.Dir(file))
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 	"github.com/wemix/wemixvisor/reaper"
 )
@@ -109,7 +110,7 @@ func (h Home) Prepare(bundled string) error {
 // in between finds the old link or the new one.
 func (h Home) Switch(to string) error {
 	if h.folder() == to { // on a full disk, going back to where it is must not fail
-		return syncDir(h.Dir())
+		return durable.SyncDir(h.Dir())
 	}
 	tmp := filepath.Join(h.Dir(), ".current-"+rand.Text())
 	if err := os.Symlink(to, tmp); err != nil {
@@ -120,7 +121,7 @@ func (h Home) Switch(to string) error {
 		return fmt.Errorf("switch to %s: %w", to, err)
 	}
 	failpoint.At("link.renamed")
-	return syncDir(h.Dir())
+	return durable.SyncDir(h.Dir())
 }
 
 // Stage puts a binary where the upgrade of that name expects it, whole or not at
@@ -153,7 +154,7 @@ func (h Home) Stage(binary, name string) error {
 		return fmt.Errorf("stage %s: %w", binary, err)
 	}
 	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := syncDir(d); err != nil {
+		if err := durable.SyncDir(d); err != nil {
 			return fmt.Errorf("stage %s: %w", binary, err)
 		}
 	}
@@ -183,7 +184,7 @@ func (h Home) place(binary, folder string) (err error) {
 		return fmt.Errorf("place %s: %w", binary, err)
 	}
 	for _, dir := range []string{bin, tmp} {
-		if err := syncDir(dir); err != nil {
+		if err := durable.SyncDir(dir); err != nil {
 			return fmt.Errorf("place %s: %w", binary, err)
 		}
 	}
@@ -191,7 +192,7 @@ func (h Home) place(binary, folder string) (err error) {
 	if err := os.Rename(tmp, folder); err != nil {
 		return fmt.Errorf("place %s: %w", binary, err)
 	}
-	return syncDir(parent)
+	return durable.SyncDir(parent)
 }
 
 func copyFile(from, to string, mode fs.FileMode) (err error) {
@@ -213,18 +214,4 @@ func copyFile(from, to string, mode fs.FileMode) (err error) {
 		return err
 	}
 	return out.Sync()
-}
-
-// syncDir makes the names in dir durable: a rename is on disk only when its
-// directory is, fsync(2).
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }

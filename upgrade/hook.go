@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
+	"github.com/wemix/wemixvisor/backup"
 	"github.com/wemix/wemixvisor/reaper"
 )
 
@@ -87,7 +88,7 @@ func (u *Upgrader) runHooks(ctx context.Context, r *Record, hooks []hook) error 
 			}
 			if exit.Signal == 0 && exit.Code == hookRetry && try < u.cfg.PreupgradeMaxRetries {
 				level.Warn(u.logger).Log("msg", "pre-upgrade hook wants to be run again", "hook", h.file, "plan", r.Name, "in", u.cfg.HookDelay, "tries_left", u.cfg.PreupgradeMaxRetries-try)
-				if err := sleep(ctx, u.cfg.HookDelay); err != nil {
+				if err := backup.Sleep(ctx, u.cfg.HookDelay); err != nil {
 					return err
 				}
 				continue
@@ -181,20 +182,5 @@ func logLines(logger log.Logger, r io.Reader) {
 		for more && err == nil {
 			_, more, err = lines.ReadLine()
 		}
-	}
-}
-
-// sleep waits for d, or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

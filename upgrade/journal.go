@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -295,7 +296,7 @@ func (j *Journal) write(data []byte) error {
 			return err
 		}
 		failpoint.At("journal.renamed")
-		return syncDir(filepath.Dir(j.file))
+		return durable.SyncDir(filepath.Dir(j.file))
 	}()
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)

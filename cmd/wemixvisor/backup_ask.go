@@ -88,7 +88,7 @@ func alone(s *settings, p *progress) backupParts {
 				}
 			}
 		}
-	}, nil, func() []string { return ancients(nil, os.Environ()) })
+	}, nil, func() []string { return ancients(nil, os.Environ(), "") })
 }
 
 // newCommandLog is the log of a command that does a supervisor's work.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -257,6 +258,18 @@ func TestAmountsAndFloors(t *testing.T) {
 
 func TestAncientStoresOutsideAreFound(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"cold.toml":  "[Eth]\nNetworkId = 1111\nDatabaseFreezer = \"/cold\"\nSyncMode = \"full\"\n\n[Node]\nDataDir = \"/d\"\nHTTPModules = [\"eth\", \"net\"]\n\n[Node.P2P]\nMaxPeers = 50\n",
+		"node.toml":  "[Node]\nDatabaseFreezer = \"/node\"\n",
+		"below.toml": "[Eth]\nDatabaseFreezer = \"chain\"\n",
+		"none.toml":  "[Eth]\nNetworkId = 1\n",
+		"bad.toml":   "[Eth\nDatabaseFreezer = /cold",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tc := range []struct {
 		args, env []string
 		want      []string
@@ -266,10 +279,46 @@ func TestAncientStoresOutsideAreFound(t *testing.T) {
 		{[]string{"-datadir.ancient=/cold"}, []string{"GETH_DATADIR_ANCIENT=/other", "PATH=/"}, []string{"/cold", "/other"}},
 		{[]string{"--datadir.ancient=chain", "--datadir.ancient"}, nil, nil}, // below the data directory; and nothing
 		{[]string{"datadir.ancient", "/x"}, nil, nil},
+		{[]string{"--config", filepath.Join(dir, "cold.toml")}, nil, []string{"/cold"}},
+		{[]string{"--config=cold.toml", "--http"}, nil, []string{"/cold"}},
+		{[]string{"--config=none.toml", "--config", "cold.toml"}, nil, []string{"/cold"}},
+		{nil, []string{"GETH_CONFIG=cold.toml"}, []string{"/cold"}},
+		{[]string{"--config=none.toml"}, []string{"GETH_CONFIG=cold.toml"}, nil},
+		{[]string{"--config=cold.toml", "--datadir.ancient=/other"}, nil, []string{"/other"}},
+		{[]string{"--config=cold.toml", "--datadir.ancient=chain"}, nil, nil},
+		{[]string{"--config=cold.toml"}, []string{"GETH_DATADIR_ANCIENT=/other"}, []string{"/other"}},
+		{[]string{"--config=node.toml"}, nil, []string{"/node"}},
+		{[]string{"--config=below.toml"}, nil, nil},
+		{[]string{"--config=bad.toml"}, nil, nil},
+		{[]string{"--config=absent.toml"}, nil, nil},
+		{[]string{"--config"}, nil, nil},
 	} {
-		if have := ancients(tc.args, tc.env); !slices.Equal(have, tc.want) {
+		if have := ancients(tc.args, tc.env, dir); !slices.Equal(have, tc.want) {
 			t.Errorf("%v %v: want %v, have %v", tc.args, tc.env, tc.want, have)
 		}
+	}
+}
+
+// Of a real node: what it writes of its own settings is what is read.
+func TestAncientStoreInARealNodesConfiguration(t *testing.T) {
+	t.Parallel()
+	node, err := filepath.Abs("../../.cache/bin/geth-v1.16.9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(node); err != nil {
+		t.Skipf("no node here, make tools builds it: %v", err)
+	}
+	text, err := exec.Command(node, "--datadir.ancient", "/cold", "--dev", "dumpconfig").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "node.toml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if have := ancients([]string{"--config", file}, nil, ""); !slices.Equal(have, []string{"/cold"}) {
+		t.Errorf("want /cold, have %v of\n%s", have, text)
 	}
 }
 

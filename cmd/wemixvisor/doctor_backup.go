@@ -52,7 +52,7 @@ func examineSnapshots(ctx context.Context, p *patient) []finding {
 		}
 		if data, err := filepath.EvalSymlinks(p.s.dataDir); err != nil || dir != data && !strings.HasPrefix(dir, data+"/") {
 			findings = append(findings, red("the node keeps old blocks in "+dir+", outside the data directory: neither snapshot nor backup reaches them, and both are refused",
-				"move them below "+p.s.dataDir+", or start the node without --datadir.ancient"))
+				"move them below "+p.s.dataDir+", or start the node without --datadir.ancient, and without DatabaseFreezer in its --config"))
 		}
 	}
 	if left, partial := p.partial(ctx); partial {
@@ -71,9 +71,9 @@ func examineSnapshots(ctx context.Context, p *patient) []finding {
 // ancients are the folders for old blocks that the running node was given.
 func (p *patient) ancients() []string {
 	if p.status == nil {
-		return ancients(nil, os.Environ())
+		return ancients(nil, os.Environ(), "")
 	}
-	return ancients(p.status.Args, os.Environ())
+	return ancients(p.status.Args, os.Environ(), cwd(p.status.PID))
 }
 
 // partial names the first of the node's data that lies where no snapshot reaches.

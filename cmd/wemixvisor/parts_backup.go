@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -33,7 +31,7 @@ func (p *parts) buildBackups() {
 		c.Facts = func() upgrade.Facts { return factsOf(p.follower.Facts()) }
 		c.Version = func() string { return p.follower.Facts().Version }
 		c.OnEvent = func(e upgrade.BackupEvent) { p.hub.Publish(api.TopicBackup, e) }
-	}, func() bool { return node().Pid != 0 }, func() []string { return ancients(node().Args, nodeEnv(os.Environ())) })
+	}, func() bool { return node().Pid != 0 }, func() []string { return ancients(node().Args, nodeEnv(os.Environ()), cwd(node().Pid)) })
 }
 
 // newBackupParts makes what reads and writes snapshots and archives, with a
@@ -113,32 +111,4 @@ func backupRules(s *settings, b *upgrade.Backups, started time.Time) []alert.Rul
 			return ""
 		}},
 	}
-}
-
-// ancients are the folders outside the data directory in which the node is told
-// to keep old blocks: by its arguments, or by geth's variable for them. A relative
-// path is below the data directory.
-func ancients(args, environ []string) []string {
-	var dirs []string
-	add := func(dir string) {
-		if filepath.IsAbs(dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	for i, arg := range args {
-		name, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		switch {
-		case name != "datadir.ancient" || !strings.HasPrefix(arg, "-"):
-		case joined:
-			add(value)
-		case i+1 < len(args):
-			add(args[i+1])
-		}
-	}
-	for _, pair := range environ {
-		if value, ok := strings.CutPrefix(pair, "GETH_DATADIR_ANCIENT="); ok {
-			add(value)
-		}
-	}
-	return dirs
 }

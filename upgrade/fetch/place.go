@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/wemix/wemixvisor/backup/durable"
 	"github.com/wemix/wemixvisor/backup/failpoint"
 )
 
@@ -129,7 +130,7 @@ func place(binary, tree, dest string) error {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				return err
 			}
-			if err := syncDir(dir); err != nil {
+			if err := durable.SyncDir(dir); err != nil {
 				return err
 			}
 		}
@@ -139,20 +140,7 @@ func place(binary, tree, dest string) error {
 		return err
 	}
 	failpoint.At("fetch.renamed")
-	return syncDir(filepath.Dir(top))
-}
-
-// syncDir makes the names in dir durable, fsync(2).
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
+	return durable.SyncDir(filepath.Dir(top))
 }
 
 // noSpace reports whether err is a full disk, or a full quota.
