@@ -181,5 +181,8 @@ func TestBarOfManyFiles(t *testing.T) {
 	if snap.Window > 2*time.Second {
 		t.Errorf("want a window of less than 2 s")
 	}
+	if back.Duration+verify > time.Second {
+		t.Errorf("want a rollback of less than 1 s")
+	}
 	_ = exec.Command("rm", "-rf", root).Run()
 }

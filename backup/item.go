@@ -100,6 +100,13 @@ func itemOf(e Entry) Item {
 
 // header returns what stands before the content in the tar stream.
 func (it *Item) header() ([]byte, error) {
+	if b, ok := it.plainHeader(nil); ok {
+		return b, nil
+	}
+	return it.anyHeader()
+}
+
+func (it *Item) anyHeader() ([]byte, error) {
 	h := tar.Header{
 		Format: tar.FormatPAX, Name: string(it.Path), Mode: int64(it.Mode), Uid: it.UID, Gid: it.GID,
 		ModTime: time.Unix(0, it.MTime), Size: it.Size, Linkname: string(it.Target),

@@ -16,7 +16,7 @@ const lockFile = ".lock"
 // lock takes the repository for what is about to be done to it, or returns
 // [ErrBusy] and who has it. Readers need no lock: they open an archive's files
 // before they read, and those stay theirs even when the archive is removed.
-func (r *Repo) lock(what string) (*os.File, error) {
+func (r *Repo) lock(what string) (*repoLock, error) {
 	f, err := os.OpenFile(filepath.Join(r.cfg.Dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock repository: %w", err)
@@ -43,5 +43,12 @@ func (r *Repo) lock(what string) (*os.File, error) {
 	}
 	_ = f.Truncate(0) // for people; the lock is the truth
 	_, _ = f.WriteAt(fmt.Appendf(nil, "%d %s\n", os.Getpid(), what), 0)
-	return f, nil
+	return &repoLock{f}, nil
 }
+
+// repoLock is a repository that is taken, until Close.
+type repoLock struct{ file *os.File }
+
+// Close gives it back. Closing the file would not do: a child that is just being
+// started has it too, up to its execve(2), and the lock with it.
+func (l *repoLock) Close() { unlock(l.file) }
