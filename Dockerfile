@@ -1,7 +1,8 @@
-# Four targets. wemixvisor: the base of your own node image; copy the node to
+# Five targets. wemixvisor: the base of your own node image; copy the node to
 # /usr/local/bin/wemixd. node: base and a geth. signer: the base with a geth that
 # still seals, and a network of three such signers (e2e/network). upgrades: the base
-# with several nodes, for the tests.
+# with several nodes, for the tests; failpoint: that one with a wemixvisor that the
+# tests can end at a moment of their choice.
 #
 # make image builds them all. It stages what they hold below .cache/image first:
 # nothing is pulled or compiled in here, so the classic builder will do.
@@ -37,6 +38,9 @@ COPY .cache/image/opt/ /opt/
 EXPOSE 8545
 LABEL org.opencontainers.image.title="wemixvisor with nodes to upgrade between" \
       org.opencontainers.image.licenses="Apache-2.0 AND LGPL-3.0-only AND GPL-3.0-only"
+
+FROM upgrades AS failpoint
+COPY .cache/image/failpoint/wemixvisor /usr/local/bin/
 
 FROM wemixvisor AS signer
 COPY .cache/image/geth-clique /usr/local/bin/wemixd

@@ -166,7 +166,8 @@ image-signer: image-upgrades $(SIGNER) $(CACHE)/genesis
 	$(call docker_build,signer,wemixvisor-node:clique)
 
 # Three nodes and a bad one, each called wemixd in a folder of its own: PATH says
-# which of them is the image's.
+# which of them is the image's. The tests have them also with a wemixvisor that ends
+# at a named moment.
 image-upgrades: image-node $(OLD) $(FAILING)
 	@rm -rf $(IMAGE)/opt
 	@install -D -m 755 $(OLD) $(IMAGE)/opt/old/wemixd
@@ -175,7 +176,10 @@ image-upgrades: image-node $(OLD) $(FAILING)
 	@mkdir -p $(IMAGE)/opt/bad
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $(IMAGE)/opt/bad/wemixd ./e2e/badnode
 	@chmod -R u=rwX,go=rX $(IMAGE)/opt
+	@CGO_ENABLED=0 $(GO) build -trimpath -tags failpoint -o $(IMAGE)/failpoint/wemixvisor ./cmd/wemixvisor
+	@chmod -R u=rwX,go=rX $(IMAGE)/failpoint
 	$(call docker_build,upgrades,wemixvisor-node:upgrades)
+	$(call docker_build,failpoint,wemixvisor-node:failpoint)
 
 # The engine's word is of interest when it fails: the classic builder complains of
 # its age each time.

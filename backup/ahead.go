@@ -44,7 +44,7 @@ func (d *draft) ahead(ctx context.Context, cfg SnapshotterConfig) (*pass, error)
 		return nil, spaceError(err)
 	}
 	failpoint.At("backup.prepare-ledger")
-	return w, w.sync()
+	return w, w.sync(path.Join(d.dir(), ledgerFirst))
 }
 
 // copyAhead does the jobs of a pass made while the node runs.

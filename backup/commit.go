@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -74,7 +75,7 @@ func (s *Snapshotter) commit(ctx context.Context, reason string, o Origin, held 
 	return snap, nil
 }
 
-// window makes the mirror equal to the tree, and durable.
+// window makes the mirror equal to the tree.
 func (d *draft) window(ctx context.Context, cfg SnapshotterConfig, held *locks) (*pass, error) {
 	ledger, err := newLedger(path.Join(d.dir(), ledgerSecond))
 	if err != nil {
@@ -93,9 +94,7 @@ func (d *draft) window(ctx context.Context, cfg SnapshotterConfig, held *locks) 
 		return nil, err
 	}
 	failpoint.At("backup.commit-ledger")
-	err = w.settle()
-	failpoint.At("backup.commit-durable")
-	return w, err
+	return w, w.settle()
 }
 
 // copyNow does the jobs of the window: a few files at once, and beside them the
@@ -181,7 +180,7 @@ func (p *pass) copyName(j job) error {
 	return os.Link(p.mirror(j.same), to)
 }
 
-// settle gives the folders their modes and times, and makes all durable.
+// settle gives the folders their modes and times.
 func (p *pass) settle() error {
 	for _, rel := range slices.Backward(p.folders) { // what is in a folder first: its own time is last
 		e, err := lookAt(p.tree.Root, rel, Mutable)
@@ -192,10 +191,13 @@ func (p *pass) settle() error {
 			return err
 		}
 	}
-	return p.sync()
+	return nil
 }
 
-// publish names the snapshot. From the rename on it is one.
+// publish describes the snapshot, makes all of it durable in one go, and names it.
+// From the rename on it is one: what is in the folder before that is nobody's, so
+// its parts need no order among themselves, and the node waits for one commit of the
+// file system instead of one each.
 func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time) (Snapshot, error) {
 	var names []string
 	for _, dir := range []string{d.snapshots(), d.failed(), d.incoming()} {
@@ -220,10 +222,19 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 		snap.Kept = append(snap.Kept, escapeName(k))
 	}
 	snap.Window = time.Since(begun)
-	if err := writeJSON(filepath.Join(d.dir(), snapshotFile), snap); err != nil {
+	text, err := json.MarshalIndent(snap, "", "  ")
+	if err != nil {
+		return snap, err
+	}
+	description := filepath.Join(d.dir(), snapshotFile)
+	if err := os.WriteFile(description, append(text, '\n'), 0o600); err != nil {
 		return snap, err
 	}
 	failpoint.At("backup.commit-described")
+	if err := w.sync(description, filepath.Join(d.dir(), ledgerSecond), d.dir()); err != nil {
+		return snap, err
+	}
+	failpoint.At("backup.commit-durable")
 	folder := filepath.Join(d.snapshots(), snap.ID)
 	if err := os.Rename(d.dir(), folder); err != nil {
 		return snap, err
@@ -232,6 +243,6 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 	if err := durable.SyncDir(d.snapshots()); err != nil { // then it is not said to be one, and must not list
 		return snap, errors.Join(err, os.Rename(folder, d.dir()))
 	}
-	snap.Root = filepath.Join(folder, mirrorFolder)
+	snap.Root, snap.Window = filepath.Join(folder, mirrorFolder), time.Since(begun)
 	return snap, nil
 }

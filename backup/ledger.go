@@ -72,13 +72,10 @@ func (l *ledgerWriter) add(line ledgerLine) {
 	_, _ = l.w.Write(l.buf)
 }
 
-// close makes it durable.
+// close ends it. It becomes durable with what it tells of.
 func (l *ledgerWriter) close() error {
 	fmt.Fprintf(l.w, "end %d\n", l.lines)
 	err := l.w.Flush()
-	if err == nil {
-		err = l.f.Sync()
-	}
 	if cerr := l.f.Close(); err == nil {
 		err = cerr
 	}

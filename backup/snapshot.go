@@ -41,7 +41,7 @@ type Snapshot struct {
 	Linked int           `json:"linked"` // of Files, those that share an inode with the node's
 	Bytes  int64         `json:"bytes"`  // of all files
 	Copied int64         `json:"copied"` // of Bytes, what was written anew in the window
-	Window time.Duration `json:"window"` // how long Commit took, in nanoseconds
+	Window time.Duration `json:"window"` // how long Commit took, in nanoseconds; on the volume: until it was written, to be synced
 
 	Kept     []string   `json:"kept"`     // the identity that was there, and is not part of it
 	Excluded []Excluded `json:"excluded"` // what else is not

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -272,9 +274,13 @@ func TestFivePlansInABatchNeedNobody(t *testing.T) {
 	b.runs("v1.16.9")
 }
 
+func volumeName(name string) string {
+	return "wemixvisor-e2e-" + name + "-" + strconv.Itoa(os.Getpid())
+}
+
 // volume is a named one, to be mounted at a path, gone with the test.
 func volume(t *testing.T, name string) func(path string) tc.CustomizeRequestOption {
-	name = "wemixvisor-e2e-" + name + "-" + strconv.Itoa(os.Getpid())
+	name = volumeName(name)
 	t.Cleanup(func() { _ = exec.Command("docker", "volume", "rm", "-f", name).Run() })
 	return func(path string) tc.CustomizeRequestOption {
 		return tc.WithHostConfigModifier(func(h *container.HostConfig) { h.Binds = []string{name + ":" + path} })
@@ -329,6 +335,15 @@ func TestVolumeMayMoveBetweenUpgrades(t *testing.T) {
 	elsewhere[1] = "--datadir=/data/moved/data"
 	b = launch(t, several, elsewhere, holding("old", "DAEMON_HOME=/data/moved"), at("/data/moved"))
 	b.runs("v1.16.9")
+	b.schedule("again", b.head()+3, "old")
+	if p := b.becomes("again", "done"); p.Switch.Previous != "upgrades/v1.16.9" || p.Switch.Snapshot == "" {
+		t.Errorf("want an upgrade with a snapshot, have %+v", p)
+	}
+	b.runs("v1.16.8")
+	if code, out := b.command("rollback", "--data"); code != 0 {
+		t.Fatalf("rollback: %d %s", code, out)
+	}
+	b.runs("v1.16.9")
 }
 
 // A container that is killed, or given ten seconds, in the middle of an upgrade
@@ -369,25 +384,118 @@ func TestContainerKilledInMidUpgrade(t *testing.T) {
 	}
 }
 
+// A tree as cosmovisor leaves it: binaries in genesis/bin and upgrades/NAME/bin, an
+// absolute link to the place where it was made, and the trigger file that its node
+// has written for a height to come.
 func TestCosmovisorTreeIsTakenOverWithItsPlan(t *testing.T) {
 	t.Parallel()
+	const v2 = `{"name":"v1.16.9","time":"0001-01-01T00:00:00Z","height":"8","info":""}`
 	at := volume(t, "cosmovisor")
-	for _, args := range [][]string{ // as init makes one, which has the same layout
-		{"--home", "/data/old", "init", "/opt/old/wemixd"},
-		{"--home", "/data/old", "upgrade", "schedule", "v1.16.9", "8", "--binary", "/opt/new/wemixd"},
-	} {
-		b := launch(t, several, args, holding("old"), at("/data"))
-		if code := b.code(); code != 0 {
-			t.Fatalf("%v: %d %s", args, code, b.logs())
-		}
-	}
-	b := launch(t, several, []string{"init", "--import-cosmovisor", "/data/old/wemixvisor"}, holding("old"), at("/data"))
+	lay(t, "cosmovisor",
+		entry{"cosmovisor/genesis/bin/wemixd", node(t, "old"), ""},
+		entry{"cosmovisor/upgrades/v1.16.9/bin/wemixd", node(t, "new"), ""},
+		entry{"cosmovisor/upgrades/v2-empty/bin/", nil, ""},
+		entry{"cosmovisor/current", nil, "/root/.wemixd/cosmovisor/genesis"},
+		entry{"data/upgrade-info.json", []byte(v2), ""},
+	)
+	b := launch(t, several, []string{"init", "--import-cosmovisor", "/data"}, holding("old"), at("/data"))
 	if code := b.code(); code != 0 {
 		t.Fatalf("import: %d %s", code, b.logs())
 	}
 	b = launch(t, several, develop, holding("old"), at("/data"))
-	b.ready()
-	b.put("/data/data", "upgrade-info.json", `{"name":"v1.16.9","time":"0001-01-01T00:00:00Z","height":"8","info":""}`)
-	b.becomes("v1.16.9", "done")
+	p := b.becomes("v1.16.9", "done")
+	if p.Height != 8 || p.Switch.Head < 8 || p.Switch.Previous != "genesis" {
+		t.Errorf("want it switched at its height, have %+v", p)
+	}
 	b.runs("v1.16.9")
+}
+
+// entry is a file of a volume, a folder where its name ends in /, or a link.
+type entry struct {
+	name string
+	body []byte
+	link string
+}
+
+// lay puts entries into a named volume, owned by the image's user.
+func lay(t *testing.T, name string, entries ...entry) {
+	t.Helper()
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	folders := map[string]bool{}
+	add := func(h tar.Header, body []byte) {
+		h.Uid, h.Gid, h.Size, h.Mode = 65532, 65532, int64(len(body)), 0o755
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range entries {
+		for i, c := range e.name {
+			if folder := e.name[:i+1]; c == '/' && !folders[folder] {
+				folders[folder] = true
+				add(tar.Header{Name: folder, Typeflag: tar.TypeDir}, nil)
+			}
+		}
+		switch {
+		case e.link != "":
+			add(tar.Header{Name: e.name, Typeflag: tar.TypeSymlink, Linkname: e.link}, nil)
+		case !strings.HasSuffix(e.name, "/"):
+			add(tar.Header{Name: e.name, Typeflag: tar.TypeReg}, e.body)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := exec.Command("docker", "create", "-v", volumeName(name)+":/data", several).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := strings.TrimSpace(string(id))
+	defer exec.Command("docker", "rm", box).Run()
+	into := exec.Command("docker", "cp", "-", box+":/data")
+	into.Stdin = &text
+	if out, err := into.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+}
+
+// node is one of the image's nodes, from where make image has put it.
+func node(t *testing.T, name string) []byte {
+	t.Helper()
+	body, err := os.ReadFile("../.cache/image/opt/" + name + "/wemixd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// In validator mode a bad release takes the binary back and leaves the data, which
+// goes back when somebody says so.
+func TestValidatorGoesBackByItsBinaryAlone(t *testing.T) {
+	t.Parallel()
+	b := launch(t, several, develop, holding("old", "VALIDATOR_MODE=true", "BADNODE=crash", "BADNODE_AFTER=5500ms", "DAEMON_CONFIRM_TIME=6s"))
+	b.ready()
+	identity := b.identity()
+	b.schedule("bad", 0, "bad")
+	p := b.becomes("bad", "rolled-back")
+	if !strings.Contains(p.Reason, "badnode has had enough") || strings.Contains(p.Reason, "data is back") {
+		t.Errorf("want the binary alone back, have %q", p.Reason)
+	}
+	b.runs("v1.16.8")
+	if p.Switch.Snapshot == "" || b.plans()["bad"].Switch.Snapshot == "" {
+		t.Fatalf("want the snapshot kept, have %+v", p)
+	}
+	if code, out := b.command("rollback", "--data"); code != 0 {
+		t.Fatalf("rollback --data: %d %s", code, out)
+	}
+	if p := b.plans()["bad"]; p.Stage != "rolled-back" || !strings.Contains(p.Reason, "data is back at height") || p.Switch.Snapshot != "" {
+		t.Errorf("want the data moved, have %+v", p)
+	}
+	b.runs("v1.16.8")
+	if have := b.identity(); have != identity {
+		t.Errorf("the node became another")
+	}
 }

@@ -124,6 +124,22 @@ func (u *Upgrader) reconcile(filings []Filing) error {
 		news = nil
 		changed := s.Lost
 		refused := map[string]string{}
+		withdraw := func(but ...string) { // what nobody's file says any more
+			for _, r := range s.Records {
+				if !r.Stage.Pending() || slices.Contains(but, r.Name) ||
+					slices.ContainsFunc(filings, func(f Filing) bool { return f.Digest == r.Digest }) {
+					continue
+				}
+				r.Withdrawn = true
+				r.enter(Cancelled, "withdrawn: it no longer lies in "+strings.Join(r.Files, ", "), now)
+				news, changed = append(news, r), true
+			}
+		}
+		var names []string
+		for _, f := range filings {
+			names = append(names, f.Name)
+		}
+		withdraw(names...) // first: another plan may come in its place, for the same height
 		for _, f := range filings {
 			v, why := s.judge(f, filings, current)
 			switch v {
@@ -158,14 +174,7 @@ func (u *Upgrader) reconcile(filings []Filing) error {
 			}
 			news, changed = append(news, r), true
 		}
-		for _, r := range s.Records { // what nobody's file says any more
-			if !r.Stage.Pending() || slices.ContainsFunc(filings, func(f Filing) bool { return f.Digest == r.Digest }) {
-				continue
-			}
-			r.Withdrawn = true
-			r.enter(Cancelled, "withdrawn: it no longer lies in "+strings.Join(r.Files, ", "), now)
-			news, changed = append(news, r), true
-		}
+		withdraw()
 		s.Lost = false
 		u.refused = refused
 		return changed

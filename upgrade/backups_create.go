@@ -114,25 +114,35 @@ func (b *Backups) snapshot(ctx context.Context, j *job, o backup.Origin, p backu
 	if p.Partial != "" {
 		return snap, fmt.Errorf("%w: %s", backup.ErrPartial, p.Partial)
 	}
+	// Whoever is told to end gives up, and the supervisor may still be making it.
+	made := make(chan backup.Snapshot, 1)
+	keep := func(s backup.Snapshot, err error) error {
+		if err == nil {
+			made <- s
+		}
+		return err
+	}
 	if online && b.cfg.Node != nil && b.cfg.Node.Status().Pid != 0 {
 		j.stage(stageSnapshot)
-		err = b.cfg.Node.Frozen(ctx, KindBackup, "", func(ctx context.Context) (err error) {
-			snap, err = b.cfg.Snapshots.CommitFrozen(ctx, reasonBackup, b.seen(o))
-			return err
+		err = b.cfg.Node.Frozen(ctx, KindBackup, "", func(ctx context.Context) error {
+			return keep(b.cfg.Snapshots.CommitFrozen(ctx, reasonBackup, b.seen(o)))
 		})
-		return snap, err
+	} else {
+		err = b.whileDown(ctx, j, KindBackup, "", func(ctx context.Context) error {
+			failpoint.At("backups.stopped")
+			j.stage(stageSnapshot)
+			o := b.seen(o)
+			o.Consistency, o.CleanShutdown = backup.Stopped, b.clean()
+			if !o.CleanShutdown && b.cfg.Node != nil {
+				level.Warn(b.logger).Log("msg", "node was not stopped cleanly; the backup says so, and may lack its newest blocks")
+			}
+			return keep(b.cfg.Snapshots.Commit(ctx, reasonBackup, o))
+		}, nil)
 	}
-	err = b.whileDown(ctx, j, KindBackup, "", func(ctx context.Context) (err error) {
-		failpoint.At("backups.stopped")
-		j.stage(stageSnapshot)
-		o := b.seen(o)
-		o.Consistency, o.CleanShutdown = backup.Stopped, b.clean()
-		if !o.CleanShutdown && b.cfg.Node != nil {
-			level.Warn(b.logger).Log("msg", "node was not stopped cleanly; the backup says so, and may lack its newest blocks")
-		}
-		snap, err = b.cfg.Snapshots.Commit(ctx, reasonBackup, o)
-		return err
-	}, nil)
+	select {
+	case snap = <-made:
+	default:
+	}
 	if !j.stopping.IsZero() && err == nil {
 		if down := b.cfg.Node.Status().Started.Sub(j.stopping); down > 0 {
 			b.down.Store(int64(down))

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -312,4 +313,43 @@ func TestDiskThatIsFullAtTheSwitch(t *testing.T) {
 		g.must(g.Retry("v2"))
 	}
 	g.becomes("v2", Done)
+}
+
+// A node that was held down at the first start, and is started by somebody later,
+// is still on trial.
+func TestTrialIsTakenUpAfterALateStart(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	h := lay(t, root, oldNode)
+	put(t, h.binary("upgrades/v2"), newNode)
+	g := rigAt(t, root, func(c *Config, s *supervisor.Config) { c.ConfirmTime = time.Hour })
+	g.start()
+	g.plan(`{"name":"v2","height":1}`)
+	g.becomes("v2", Confirming)
+	g.stop()
+
+	hold := errors.New("half swapped")
+	g = rigAt(t, root, func(c *Config, s *supervisor.Config) {
+		s.Next = func(_ context.Context, end *supervisor.Ended) *supervisor.Change { // as for data that is half swapped
+			if end != nil {
+				return nil
+			}
+			return &supervisor.Change{
+				Apply:  func(context.Context) error { return hold },
+				Revert: func(context.Context, error) error { return fmt.Errorf("%w: %w", supervisor.ErrHold, hold) },
+			}
+		}
+	})
+	g.start()
+	eventually(t, "held down", func() bool {
+		st := g.sup.Status()
+		return st.State == supervisor.Stopped && st.Held && st.Change == nil
+	}, nil)
+	g.must(g.sup.Start(t.Context(), nil))
+	if e := g.becomes("v2", Done); e.Switch.Starts != 1 { // an orderly end came before
+		t.Errorf("want the start counted once, have %+v", e.Switch)
+	}
+	if h.Current() != "v2" {
+		t.Errorf("current is %s", h.Current())
+	}
 }

@@ -24,11 +24,7 @@ func (h Home) Import(dir string) error {
 	if err != nil {
 		return fmt.Errorf("import %s: %w", dir, err)
 	}
-	if filepath.IsAbs(current) { // cosmovisor writes it so
-		if current, err = filepath.Rel(dir, current); err != nil {
-			return fmt.Errorf("import %s: %w", dir, err)
-		}
-	}
+	current = theirFolder(current)
 	folders := []string{"genesis"}
 	names, err := os.ReadDir(filepath.Join(dir, "upgrades"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -68,6 +64,18 @@ func (h Home) Import(dir string) error {
 		return err
 	}
 	return h.Switch(current)
+}
+
+// theirFolder is what cosmovisor's link names, as ours would. Theirs is absolute, so
+// that it still names the place where the tree was before it was moved or mounted
+// here.
+func theirFolder(to string) string {
+	to = filepath.Clean(to)
+	name := filepath.Base(to)
+	if filepath.Base(filepath.Dir(to)) == "upgrades" {
+		return "upgrades/" + name
+	}
+	return name
 }
 
 func isDir(path string) bool {

@@ -26,6 +26,9 @@ func (u *Upgrader) decide(ctx context.Context) {
 		return
 	}
 	facts, now := u.cfg.Facts(), time.Now()
+	if u.forgotten() {
+		return
+	}
 	u.pace.sample(facts)
 	u.block.Store(int64(u.pace.block()))
 	u.aftercare(facts, now)
@@ -76,6 +79,30 @@ func (u *Upgrader) decide(ctx context.Context) {
 		return
 	}
 	u.begin(pick, facts)
+}
+
+// forgotten takes up a trial that the first start could not: the node was held
+// down then, for data that was half swapped, and somebody has started it since. A
+// change begins with a stop, so the new binary is started once more for it.
+func (u *Upgrader) forgotten() bool {
+	r := u.journal.read().active()
+	if r == nil || r.Stage != Confirming || r.Switch.Step != stepLink ||
+		u.cfg.Home.folder() != r.folder() {
+		return false
+	}
+	if st := u.cfg.Node.Status(); st.State != supervisor.Running || st.Change != nil {
+		return false
+	}
+	c := u.resume(r)
+	a := u.current.Load()
+	u.job(func(context.Context) {
+		_ = u.cfg.Node.Change(context.Background(), *c) // see begin
+		if !a.ended.Load() {                            // it was not taken: this start does not count
+			u.record("note that the trial waits", func(s *state) { s.record(r.Name).Switch.Orderly = true })
+			u.current.Store(nil)
+		}
+	})
+	return true
 }
 
 // soon reports whether a plan is being made ready and its binary is here: that

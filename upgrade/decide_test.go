@@ -77,6 +77,29 @@ func TestPlansThatAreNotApplied(t *testing.T) {
 	}
 }
 
+// A height is free again once the plan that had it is withdrawn, or cancelled.
+func TestPlanTakesTheHeightOfOneThatGoes(t *testing.T) {
+	t.Parallel()
+	refused := make(chan string, 10)
+	g := newRig(t, oldNode, func(c *Config, _ *supervisor.Config) {
+		c.OnRefused = func(p Plan, why string) { refused <- p.Name + ": " + why }
+	}).start()
+	for _, name := range []string{"v2", "v3", "v4"} {
+		g.stage(name, newNode)
+	}
+	g.plan(`{"name":"v2","height":5000000}`)
+	g.becomes("v2", Prepared)
+	g.plan(`{"name":"v3","height":5000000}`) // in its place
+	g.becomes("v3", Prepared)
+	g.becomes("v2", Cancelled)
+	write(t, filepath.Join(g.root, "data/upgrades/5000000/upgrade-info.json"), `{"name":"v4","height":5000000}`)
+	if have := <-refused; have != "v4: v3 is planned for height 5000000 already" {
+		t.Errorf("have %s", have)
+	}
+	g.must(g.Cancel("v3"))
+	g.becomes("v4", Prepared)
+}
+
 func TestAppliedNameIsNotAppliedAgain(t *testing.T) {
 	t.Parallel()
 	refused := make(chan string, 10)

@@ -100,10 +100,17 @@ func TestImportKeepsWhatCosmovisorUsed(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(theirs, "upgrades", "v3"), 0o755); err != nil { // to come
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(theirs, "upgrades", "v2"), filepath.Join(theirs, "current")); err != nil {
-		t.Fatal(err)
-	}
-	for _, from := range []string{theirs, filepath.Dir(theirs)} {
+	for _, tc := range []struct{ link, from string }{
+		{filepath.Join(theirs, "upgrades", "v2"), theirs},
+		{filepath.Join(theirs, "upgrades", "v2"), filepath.Dir(theirs)},
+		{"/home/node/.wemixd/cosmovisor/upgrades/v2/", theirs}, // where it was made
+		{"upgrades/v2", theirs},
+	} {
+		from := tc.from
+		_ = os.Remove(filepath.Join(theirs, "current"))
+		if err := os.Symlink(tc.link, filepath.Join(theirs, "current")); err != nil {
+			t.Fatal(err)
+		}
 		h := Home{Root: t.TempDir(), Name: "wemixd"}
 		for range 2 { // idempotent
 			if err := h.Import(from); err != nil {

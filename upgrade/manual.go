@@ -91,14 +91,18 @@ func (u *Upgrader) Await(ctx context.Context, name string) (Entry, error) {
 func (u *Upgrader) Cancel(name string) error {
 	u.turn.Lock()
 	defer u.turn.Unlock()
-	return u.act(name, func(r *Record) error {
+	if err := u.act(name, func(r *Record) error {
 		if !r.Stage.Pending() {
 			return fmt.Errorf("%w: plan %s is %s; only a pending one can be cancelled", ErrRefused, name, r.Stage)
 		}
 		r.Withdrawn = false
 		r.enter(Cancelled, "by request", time.Now())
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	_ = u.reconcile(u.cfg.Queue.take()) // one that was refused for its height may be free to come
+	return nil
 }
 
 // Retry takes up a plan again that was rolled back, failed or is held.

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,11 +96,9 @@ func TestRoomThatIsGoneAtTheHeight(t *testing.T) {
 	g.stage("v2", newNode)
 	put(t, filepath.Join(g.home.Dir(), "upgrades/v2/pre-upgrade"), "#!/bin/sh\nexit 0")
 	g.start()
-	g.plan(`{"name":"v2","height":20,"info":{"hook":{"free":"data"}}}`)
+	g.plan(`{"name":"v2","height":60,"info":{"hook":{"free":"data"}}}`)
 	g.becomes("v2", Prepared)
-	if err := os.WriteFile(filepath.Join(root, "data/geth/chaindata/grown.ldb"), make([]byte, 10<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(root, "data/geth/chaindata/grown.ldb"), strings.Repeat("x", 10<<20))
 	if e := g.becomes("v2", NotReady); !strings.Contains(e.Reason, "room for the hook") {
 		t.Errorf("have %s", e.Reason)
 	}

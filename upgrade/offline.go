@@ -32,6 +32,29 @@ func (h Home) CheckJournal() error {
 	return nil
 }
 
+// Pending returns those of the filings that are still to come: foreign files stay
+// where they are when their plan was applied, or cancelled. A journal that cannot be
+// read leaves them all.
+func (h Home) Pending(filings []Filing) []Filing {
+	data, err := os.ReadFile(h.journal())
+	if err != nil {
+		return filings
+	}
+	s, err := decodeState(data)
+	if err != nil {
+		return filings
+	}
+	var left []Filing
+	for _, f := range filings {
+		r := s.record(f.Name)
+		switch v, _ := s.judge(f, filings, h.Current()); {
+		case v == accept || v == replace || v == held, r != nil && r.Stage.Pending():
+			left = append(left, f)
+		}
+	}
+	return left
+}
+
 // newer returns [ErrNewer] for a journal that this program cannot know how to read.
 func newer(file string, data []byte) error {
 	var head struct {

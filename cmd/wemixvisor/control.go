@@ -96,20 +96,15 @@ func role(c *api.Consensus) string {
 }
 
 func status(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("status", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	raw, err := only("status", args)
 	if err != nil {
-		return err
-	}
-	if err := none("status", args); err != nil {
 		return err
 	}
 	var st api.Status
 	if err := api.NewClient(s.controlSocket).Get(ctx, "status", &st); err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(st)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -87,17 +86,12 @@ const examinationTime = 10 * time.Second
 
 // doctor looks at everything the node's life depends on.
 func doctor(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	raw, err := only("doctor", args)
 	if err != nil {
 		return err
 	}
-	if err := none("doctor", args); err != nil {
-		return err
-	}
 	findings := examine(ctx, s)
-	if *raw {
+	if raw {
 		err = printJSON(findings)
 	} else {
 		err = report(os.Stdout, findings)

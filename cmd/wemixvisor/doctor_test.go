@@ -256,3 +256,18 @@ func TestDoctorLooksAtBackups(t *testing.T) {
 		})
 	}
 }
+
+// A foreign file stays when its plan was cancelled, and asks for nothing any more.
+func TestDoctorLooksOnlyAtPlansToCome(t *testing.T) {
+	s := healthy(t)
+	write(t, filepath.Join(s.dataDir, "upgrade-info.json"), `{"name":"v2","height":1000}`, time.Now())
+	if have := lines(t, s, "upgrades"); !strings.Contains(have, "plan v2") || !strings.Contains(have, "red") {
+		t.Fatalf("want the missing binary told, have %q", have)
+	}
+	if err := cancelUpgrade(t.Context(), s, []string{"v2"}); err != nil {
+		t.Fatal(err)
+	}
+	if have := lines(t, s, "upgrades"); !strings.Contains(have, "0 planned") {
+		t.Errorf("want a cancelled plan left alone, have %q", have)
+	}
+}

@@ -59,6 +59,7 @@ func examinePlans(p *patient, home upgrade.Home) []finding {
 	for _, one := range problems {
 		findings = append(findings, red(one.File+" is no plan: "+one.Reason, "mend or remove it"))
 	}
+	filings = home.Pending(filings)
 	for _, f := range filings {
 		file := home.Staged(f.Name)
 		address, _ := f.Info.Here()

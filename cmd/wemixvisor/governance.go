@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -15,9 +14,7 @@ import (
 
 // govern tells what the follower of a network's votes sees.
 func govern(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("governance", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	args, raw, err := jsonOr("governance", args)
 	if err != nil {
 		return err
 	}
@@ -28,7 +25,7 @@ func govern(ctx context.Context, s *settings, args []string) error {
 	if err := api.NewClient(s.controlSocket).Get(ctx, "governance", &st); err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(st)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -79,13 +78,7 @@ func readPlan(file string) (b api.Batch, err error) {
 
 // addPlan files a batch plan.
 func addPlan(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("plan add", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	file, err := one("plan add", "the file of a batch plan", args)
+	file, raw, err := single("plan add", "the file of a batch plan", args)
 	if err != nil {
 		return err
 	}
@@ -108,7 +101,7 @@ func addPlan(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(filed)
 	}
 	fmt.Printf("plan %s with %d upgrades is filed; see: wemixvisor upgrade list\n", filed.Name, len(filed.Upgrades))
@@ -118,17 +111,12 @@ func addPlan(ctx context.Context, s *settings, args []string) error {
 // listPlans prints the batch plans of the volume: they are its files, whoever
 // supervises it.
 func listPlans(_ context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("plan list", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	raw, err := only("plan list", args)
 	if err != nil {
 		return err
 	}
-	if err := none("plan list", args); err != nil {
-		return err
-	}
 	all, broken := upgrade.Home{Root: s.home, Name: s.name}.Batches()
-	if *raw {
+	if raw {
 		return errors.Join(printJSON(append([]upgrade.Batch{}, all...)), broken)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -140,13 +128,7 @@ func listPlans(_ context.Context, s *settings, args []string) error {
 }
 
 func showPlan(_ context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("plan show", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	name, err := one("plan show", "the name of a batch plan", args)
+	name, raw, err := single("plan show", "the name of a batch plan", args)
 	if err != nil {
 		return err
 	}
@@ -154,7 +136,7 @@ func showPlan(_ context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(b)
 	}
 	return printPlan(b)
@@ -177,13 +159,7 @@ func printPlan(b upgrade.Batch) error {
 
 // validatePlan says what is wrong with a file, or what it says.
 func validatePlan(_ context.Context, _ *settings, args []string) error {
-	set := flag.NewFlagSet("plan validate", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	file, err := one("plan validate", "the file of a batch plan", args)
+	file, raw, err := single("plan validate", "the file of a batch plan", args)
 	if err != nil {
 		return err
 	}
@@ -191,20 +167,14 @@ func validatePlan(_ context.Context, _ *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(b.Batch)
 	}
 	return printPlan(b.Batch)
 }
 
 func removePlan(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("plan remove", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	name, err := one("plan remove", "the name of a batch plan", args)
+	name, raw, err := single("plan remove", "the name of a batch plan", args)
 	if err != nil {
 		return err
 	}
@@ -221,7 +191,7 @@ func removePlan(ctx context.Context, s *settings, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(gone)
 	}
 	fmt.Printf("plan %s is removed; what of it was pending is cancelled\n", name)

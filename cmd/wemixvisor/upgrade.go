@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -27,20 +26,15 @@ func upgrades(ctx context.Context, s *settings, args []string) error {
 
 // listUpgrades prints every plan, pending ones first.
 func listUpgrades(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("upgrade list", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	raw, err := only("upgrade list", args)
 	if err != nil {
-		return err
-	}
-	if err := none("upgrade list", args); err != nil {
 		return err
 	}
 	all, err := entries(ctx, s)
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(all)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
@@ -87,9 +81,7 @@ func left(e upgrade.Entry) string {
 // upgradeStatus prints one upgrade in full, or the binary in use and all that
 // is still to come.
 func upgradeStatus(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("upgrade status", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	args, raw, err := jsonOr("upgrade status", args)
 	if err != nil {
 		return err
 	}
@@ -105,7 +97,7 @@ func upgradeStatus(ctx context.Context, s *settings, args []string) error {
 			if e.Name != args[0] {
 				continue
 			}
-			if *raw {
+			if raw {
 				return printJSON(e)
 			}
 			return describe(os.Stdout, e)
@@ -122,7 +114,7 @@ func upgradeStatus(ctx context.Context, s *settings, args []string) error {
 			report.Plans = append(report.Plans, e)
 		}
 	}
-	if *raw {
+	if raw {
 		return printJSON(report)
 	}
 	fmt.Println("current " + report.Current)
@@ -176,13 +168,7 @@ func describe(to io.Writer, e upgrade.Entry) error {
 
 // checkUpgrade prints the preflight of a plan.
 func checkUpgrade(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("upgrade check", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	name, err := one("upgrade check", "the name of an upgrade", args)
+	name, raw, err := single("upgrade check", "the name of an upgrade", args)
 	if err != nil {
 		return err
 	}
@@ -190,7 +176,7 @@ func checkUpgrade(ctx context.Context, s *settings, args []string) error {
 	if err := onUpgrade(ctx, s, name, "check", &checks); err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		err = printJSON(checks)
 	}
 	for _, c := range checks {
@@ -201,7 +187,7 @@ func checkUpgrade(ctx context.Context, s *settings, args []string) error {
 				err = quiet(exitFailed)
 			}
 		}
-		if !*raw {
+		if !raw {
 			fmt.Printf("[%s] %s: %s\n", level, c.Name, c.Detail)
 		}
 	}
@@ -223,13 +209,7 @@ func confirmUpgrade(ctx context.Context, s *settings, args []string) error {
 // act does something about one plan, through the supervisor or on a volume that
 // has none.
 func act(ctx context.Context, s *settings, what string, args []string, do func(*upgrade.Upgrader, string) error) error {
-	set := flag.NewFlagSet("upgrade "+what, flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
-	if err != nil {
-		return err
-	}
-	name, err := one("upgrade "+what, "the name of an upgrade", args)
+	name, raw, err := single("upgrade "+what, "the name of an upgrade", args)
 	if err != nil {
 		return err
 	}
@@ -247,7 +227,7 @@ func act(ctx context.Context, s *settings, what string, args []string, do func(*
 	if err != nil {
 		return err
 	}
-	if *raw {
+	if raw {
 		return printJSON(e)
 	}
 	fmt.Printf("plan %s is %s\n", e.Name, stageOf(e))

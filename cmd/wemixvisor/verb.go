@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 )
@@ -33,4 +34,30 @@ func one(command, what string, args []string) (string, error) {
 		return "", usageError{fmt.Errorf("%s: want one argument, %s", command, what)}
 	}
 	return args[0], nil
+}
+
+// only takes no argument, and whether JSON is wanted.
+func only(command string, args []string) (raw bool, err error) {
+	args, raw, err = jsonOr(command, args)
+	if err == nil {
+		err = none(command, args)
+	}
+	return raw, err
+}
+
+// single takes a single argument, and whether JSON is wanted.
+func single(command, what string, args []string) (arg string, raw bool, err error) {
+	args, raw, err = jsonOr(command, args)
+	if err == nil {
+		arg, err = one(command, what, args)
+	}
+	return arg, raw, err
+}
+
+// jsonOr takes the one flag of a command that prints data.
+func jsonOr(command string, args []string) (rest []string, raw bool, err error) {
+	set := flag.NewFlagSet(command, flag.ContinueOnError)
+	set.BoolVar(&raw, "json", false, "")
+	rest, err = flags(set, args)
+	return rest, raw, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -25,17 +24,12 @@ func ownVersion() api.Version {
 }
 
 func printVersion(ctx context.Context, s *settings, args []string) error {
-	set := flag.NewFlagSet("version", flag.ContinueOnError)
-	raw := set.Bool("json", false, "")
-	args, err := flags(set, args)
+	raw, err := only("version", args)
 	if err != nil {
 		return err
 	}
-	if err := none("version", args); err != nil {
-		return err
-	}
 	node := nodeVersion(ctx, s)
-	if *raw {
+	if raw {
 		return printJSON(struct {
 			api.Version
 			Node string `json:"node"`
