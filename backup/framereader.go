@@ -13,8 +13,8 @@ import (
 )
 
 // frameReader reads the stream that a frameWriter wrote: one goroutine reads the
-// file in order, some undo the compression, and whoever calls take gets the
-// pieces in order.
+// file in order, one sums it up, some undo the compression, and whoever calls take
+// gets the pieces in order.
 type frameReader struct {
 	cancel context.CancelFunc
 	ctx    context.Context
@@ -28,7 +28,8 @@ type frameReader struct {
 }
 
 // newFrameReader starts to read frames of the given sizes, which hold size bytes
-// of the stream. What is read goes into sum as well.
+// of the stream. What is read goes into sum as well, which has all of it when the
+// stream has ended.
 func newFrameReader(ctx context.Context, file *os.File, sizes []int32, size int64, workers int, sum hash.Hash) (*frameReader, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &frameReader{
@@ -37,10 +38,15 @@ func newFrameReader(ctx context.Context, file *os.File, sizes []int32, size int6
 	}
 	workers = min(workers, len(sizes))
 	for range min(workers+2, len(sizes)) {
-		r.free <- &frame{raw: make([]byte, 0, min(frameSize, size))}
+		f := &frame{raw: make([]byte, 0, min(frameSize, size)), summed: make(chan struct{}, 1)}
+		f.summed <- struct{}{}
+		r.free <- f
 	}
 	for range workers {
-		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize), zstd.WithDecodeAllCapLimit(true))
+		// The frames' own checksums are for others: sum covers every byte of them, and
+		// the manifest knows each file's.
+		dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize), zstd.WithDecodeAllCapLimit(true),
+			zstd.IgnoreChecksum(true))
 		if err != nil {
 			close(r.jobs)
 			r.Close()
@@ -75,6 +81,16 @@ func (f *frame) undo(dec *zstd.Decoder) {
 func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Hash) {
 	defer close(r.order)
 	defer close(r.jobs)
+	sums := make(chan *frame, cap(r.free))
+	var summing sync.WaitGroup
+	summing.Go(func() {
+		for f := range sums {
+			sum.Write(f.packed)
+			f.summed <- struct{}{}
+		}
+	})
+	defer summing.Wait()
+	defer close(sums)
 	reader := newDirectReader(file, size)
 	defer reader.set(false) // what reads on may want any number of bytes
 	at := int64(0)
@@ -88,6 +104,7 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 		if f.disk == nil {
 			f.disk = make([]byte, blocks(int(slices.Max(sizes)))+directAlign)
 		}
+		<-f.summed
 		f.want = min(frameSize, size-int64(i)*frameSize)
 		f.done = make(chan struct{})
 		f.packed, f.err = reader.piece(f.disk, at, int(n))
@@ -97,7 +114,7 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 		if failed {
 			return
 		}
-		sum.Write(f.packed)
+		sums <- f
 		at += int64(n)
 	}
 }

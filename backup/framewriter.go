@@ -21,6 +21,7 @@ type frame struct {
 	want        int64  // of raw, when reading
 	err         error
 	done        chan struct{} // the worker is through with it
+	summed      chan struct{} // when reading: holds one while packed may be overwritten
 }
 
 // frameWriter cuts a stream into frames, compresses them with some workers, and
