@@ -77,6 +77,8 @@ func TestANodeUnderLoad(t *testing.T) {
 				g = underLoad(t, g, s, r, engine, filepath.Join(dir, fmt.Sprint(n)))
 				t.Logf("round %d of %d", n+1, rounds)
 			}
+			head, _ := g.block("latest")
+			g.waitFor(head + 2) // it minds a signal only some time after its RPC answers
 			g.stop()
 		})
 	}
