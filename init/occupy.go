@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wemix/wemixvisor/reaper"
 )
 
 // Idle does f while the node is held down, and leaves it so. Nobody can start it
@@ -32,6 +34,10 @@ var ErrNotRunning = errors.New("node is not running")
 // the disk comes first to the end of that.
 const stillLimit = 5 * time.Second
 
+// stillRetry is after how long it goes on for an instant, to be stopped anew: who
+// waits in vfork(2) for a child that was stopped before its execve(2) never stops.
+const stillRetry = 50 * time.Millisecond
+
 // Frozen does f while the node's processes stand still, with all that they know
 // and have not written: as if it had been killed, except that it goes on afterwards.
 // The node misses what happens in the meantime.
@@ -42,18 +48,34 @@ func (s *Supervisor) Frozen(ctx context.Context, kind, name string, f func(conte
 		}
 		p := s.node.proc
 		return s.occupy(kind, name, "frozen", func() error {
-			if err := p.Signal(unix.SIGSTOP); err != nil {
-				return fmt.Errorf("freeze node: %w", err)
-			}
 			defer func() { _ = p.Signal(unix.SIGCONT) }() // whatever becomes of f; an error: it has ended
-			for deadline := time.Now().Add(stillLimit); !still(p.Pid); time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					return fmt.Errorf("freeze node: it does not stand still within %s", stillLimit)
-				}
+			if err := freeze(p); err != nil {
+				return fmt.Errorf("freeze node: %w", err)
 			}
 			return f(ctx)
 		})
 	})
+}
+
+// freeze returns when the process group stands still.
+func freeze(p *reaper.Process) error {
+	deadline := time.Now().Add(stillLimit)
+	for {
+		if err := p.Signal(unix.SIGSTOP); err != nil {
+			return err
+		}
+		for again := time.Now().Add(stillRetry); time.Now().Before(again); time.Sleep(time.Millisecond) {
+			if still(p.Pid) {
+				return nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("it does not stand still within %s", stillLimit)
+		}
+		if err := p.Signal(unix.SIGCONT); err != nil {
+			return err
+		}
+	}
 }
 
 // occupy shows f as the change in progress.

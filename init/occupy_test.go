@@ -33,6 +33,17 @@ func TestIdleHoldsANodeDownThatIsDown(t *testing.T) {
 	}
 }
 
+// A process in the middle of a vfork(2) does not stop while its child does.
+func TestFrozenNodeThatForksAllTheTime(t *testing.T) {
+	g := newRig(t, "(while :; do /bin/true; done) &\nwhile :; do /bin/true; done", nil)
+	g.is(Running)
+	for range 50 {
+		if err := g.Frozen(t.Context(), "backup", "", func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestFrozenNodeStandsStillAndGoesOn(t *testing.T) {
 	g := newRig(t, "(while :; do echo . >> child; sleep 0.01; done) &\nwhile :; do echo . >> parent; sleep 0.01; done", nil)
 	g.is(Running)
