@@ -114,8 +114,9 @@ func TestSlowClientIsDroppedAndToldWhy(t *testing.T) {
 	h := open(t, "exec sleep 60", nil)
 	h.running()
 	conn, other := h.listen("head"), h.listen("head")
-	seen := make(chan int)
+	seen, got := make(chan int, 1), make(chan struct{})
 	go func() { // ends with the last event
+		defer close(got)
 		n := 0
 		for {
 			var e Event
@@ -124,6 +125,7 @@ func TestSlowClientIsDroppedAndToldWhy(t *testing.T) {
 				return
 			}
 			n++
+			got <- struct{}{}
 		}
 	}()
 	// What the kernel holds for a client is megabytes; what we hold is queueMax.
@@ -131,10 +133,7 @@ func TestSlowClientIsDroppedAndToldWhy(t *testing.T) {
 	dropped := false
 	for n := 0; n < 2000 && !dropped; n++ {
 		h.hub.Publish(TopicHead, large)
-		for len(h.hub.events) > 0 { // no faster than a good client reads
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(time.Millisecond)
+		<-got // no faster than a good client reads
 		dropped = h.hub.count.Load() == 1
 	}
 	if !dropped {
