@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
 )
 
@@ -61,14 +62,15 @@ func newFrameWriter(ctx context.Context, out io.Writer, level, workers int, alon
 		w.free <- &frame{raw: make([]byte, 0, frameSize)}
 	}
 	for range workers {
-		enc, err := newFrameEncoder(level)
+		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
 		if err != nil {
 			w.Close()
 			return nil, err
 		}
 		w.ended.Go(func() {
 			for f := range w.jobs {
-				f.packed = enc.encode(f.raw, f.packed)
+				f.packed = enc.EncodeAll(f.raw, f.packed[:0])
 				close(f.done)
 			}
 		})
