@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,13 +162,14 @@ func TestBackupCommandsThroughTheSupervisorAndAlone(t *testing.T) {
 		t.Errorf("want exit 6 and the way out, have %d %s", code, out)
 	}
 	home := upgrade.Home{Root: h.home, Name: "node"}
-	lock, err := home.Lock(t.Context(), 0)
+	lock, err := home.Lock(t.Context(), 0, "backup create")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if code, out := h.command("backup", "create"); code != exitBusy {
-		t.Errorf("want exit 4 while somebody has the volume, have %d %s", code, out)
+	who := fmt.Sprintf("process %d (backup create); wait until that is done", os.Getpid())
+	if code, out := h.command("backup", "create"); code != exitBusy || !strings.Contains(out, who) {
+		t.Errorf("want exit 4 while somebody has the volume, and %q, have %d %s", who, code, out)
 	}
 }
 
