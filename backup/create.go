@@ -198,7 +198,8 @@ func (r *Repo) fill(ctx context.Context, folder string, m *Manifest, o CreateOpt
 	}
 	out := &written{file: data, folder: folder, floor: r.cfg.Floor}
 	alone := func() bool { return o.Workers == 0 && r.cfg.NodeRuns() }
-	w, err := newFrameWriter(ctx, data, o.Level, workers(o.Workers), alone, out.onward)
+	past := newDirectWriter(data)
+	w, err := newFrameWriter(ctx, past, o.Level, workers(o.Workers), alone, out.onward)
 	if err != nil {
 		return info, wrote, err
 	}
@@ -219,6 +220,9 @@ func (r *Repo) fill(ctx context.Context, folder string, m *Manifest, o CreateOpt
 	defer manifest.Close()
 	sum := sha256.New()
 	if err := p.finish(m, io.MultiWriter(manifest, sum)); err != nil {
+		return info, wrote, err
+	}
+	if err := past.Flush(); err != nil {
 		return info, wrote, err
 	}
 	failpoint.At("archive.create.written")

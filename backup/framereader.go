@@ -92,7 +92,7 @@ func (r *frameReader) read(file *os.File, sizes []int32, size int64, sum hash.Ha
 	defer summing.Wait()
 	defer close(sums)
 	reader := newDirectReader(file, size)
-	defer reader.set(false) // what reads on may want any number of bytes
+	defer setDirect(reader.fd, false) // what reads on may want any number of bytes
 	at := int64(0)
 	for i, n := range sizes {
 		var f *frame

@@ -24,24 +24,8 @@ type directReader struct {
 }
 
 func newDirectReader(f *os.File, size int64) *directReader {
-	r := &directReader{fd: int(f.Fd())}
-	if size >= directAbove {
-		r.set(true)
-	}
-	return r
-}
-
-// set turns it on or off; a file system that knows no such thing refuses.
-func (r *directReader) set(on bool) {
-	flags, err := unix.FcntlInt(uintptr(r.fd), unix.F_GETFL, 0)
-	if err != nil {
-		return
-	}
-	if flags &^= unix.O_DIRECT; on {
-		flags |= unix.O_DIRECT
-	}
-	_, err = unix.FcntlInt(uintptr(r.fd), unix.F_SETFL, flags)
-	r.direct = on && err == nil
+	fd := int(f.Fd())
+	return &directReader{fd: fd, direct: size >= directAbove && setDirect(fd, true)}
 }
 
 // read fills p from at on, as far as the file goes. A multiple of directAlign of p
@@ -51,13 +35,13 @@ func (r *directReader) read(p []byte, at int64) (int, error) {
 		use := p
 		if r.direct {
 			if use = p[:len(p)&^(directAlign-1)]; at%directAlign != 0 || len(use) == 0 {
-				r.set(false)
+				r.direct = setDirect(r.fd, false)
 				continue
 			}
 		}
 		n, err := unix.Pread(r.fd, use, at)
 		if r.direct && errors.Is(err, unix.EINVAL) { // a disk that wants more than our alignment
-			r.set(false)
+			r.direct = setDirect(r.fd, false)
 			continue
 		}
 		if errors.Is(err, unix.EINTR) {
