@@ -18,7 +18,8 @@ const (
 	// is recycled in place): copied anew each time.
 	Mutable Class = iota
 
-	// Immutable files are written once: the tables of Pebble, LevelDB, RocksDB.
+	// Immutable files are written once: the tables of Pebble, LevelDB, RocksDB, and
+	// the era files of geth's ancient/chain/era, which it fetches under another name.
 	Immutable
 
 	// Sealed are the data files of a freezer table below the newest.
@@ -81,7 +82,7 @@ func classOf(folder string, e dirent, newest map[string]uint64) Class {
 	switch ext := path.Ext(e.name); {
 	case e.name == "LOCK" || e.name == "FLOCK" || ext == ".ipc":
 		return Skip
-	case ext == ".sst" || ext == ".ldb":
+	case ext == ".sst" || ext == ".ldb" || ext == ".era1" || ext == ".ere":
 		return Immutable
 	case ext == ".cidx" || ext == ".ridx":
 		return Append

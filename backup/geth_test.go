@@ -86,9 +86,10 @@ func (g *geth) call(method string, params ...any) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	asked := time.Now()
 	resp, err := http.Post(g.rpc, "application/json", bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s, after %s: %w", method, time.Since(asked), err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)

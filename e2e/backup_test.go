@@ -260,6 +260,60 @@ func TestRestoreOverTheLiveVolume(t *testing.T) {
 	}
 }
 
+// A node whose key was there at the stop, and is not when the data has gone back, would
+// make itself another: it is held down, over a restart too, until the key is back.
+func TestNodeIsHeldDownUntilItsKeyIsBack(t *testing.T) {
+	t.Parallel()
+	b := launch(t, several, develop, holding("old"))
+	b.ready()
+	identity := b.identity()
+	b.schedule("v1.16.9", 0, "new")
+	b.becomes("v1.16.9", "done")
+	b.runs("v1.16.9")
+	b.sealing()
+	key, elsewhere := "/data/data/geth/nodekey", "/data/nodekey"
+	if err := os.Rename(b.root(key), b.root("/data")+"/nodekey"); err != nil {
+		t.Fatal(err)
+	}
+	held := func(what string, code int, out string) {
+		t.Helper()
+		if code != 1 || !strings.Contains(out, "geth/nodekey") || !strings.Contains(out, "identity-missing.json") {
+			t.Errorf("%s: want exit 1, what is missing and what to do, have %d %s", what, code, out)
+		}
+		if _, status := b.command("status"); !strings.Contains(status, "stopped") || !strings.Contains(status, "geth/nodekey") {
+			t.Errorf("%s: want it stopped and why, have %s", what, status)
+		}
+		if code, body := b.get("/livez"); code != http.StatusOK {
+			t.Errorf("%s: want live, have %d %s", what, code, body)
+		}
+		if code, body := b.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "geth/nodekey") {
+			t.Errorf("%s: want not ready and why, have %d %s", what, code, body)
+		}
+	}
+	code, out := b.command("rollback", "--data")
+	held("rollback", code, out)
+	b.root("/data/data/.wemixvisor/identity-missing.json")
+	if out, err := exec.Command("docker", "restart", b.c.GetContainerID()).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	b.until("held down again", 20*time.Second, func() bool { _, out := b.command("status"); return strings.Contains(out, "geth/nodekey") })
+	code, out = b.command("start")
+	held("start", code, out)
+	if err := os.Rename(b.root(elsewhere), filepath.Join(b.root("/data/data/geth"), "nodekey")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := b.command("start"); code != 0 {
+		t.Fatalf("want it started when the key is back, have %d %s", code, out)
+	}
+	b.runs("v1.16.8")
+	if have := b.identity(); have != identity {
+		t.Errorf("the node became another")
+	}
+	if _, err := os.Stat(filepath.Join(b.root("/data/data/.wemixvisor"), "identity-missing.json")); !os.IsNotExist(err) {
+		t.Errorf("want it forgotten that the key was missing, have %v", err)
+	}
+}
+
 func TestOnlineBackupOpens(t *testing.T) {
 	t.Parallel()
 	b := launch(t, image, develop)

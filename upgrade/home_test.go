@@ -3,10 +3,12 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -164,19 +166,33 @@ func TestImportKeepsWhatCosmovisorUsed(t *testing.T) {
 func TestSecondSupervisorWaitsThenIsRefused(t *testing.T) {
 	t.Parallel()
 	h := Home{Root: t.TempDir(), Name: "wemixd"}
-	first, err := h.Lock(context.Background(), 0)
-	if err != nil {
-		t.Fatal(err)
+	pid := fmt.Sprintf("in use by process %d ", os.Getpid())
+	for _, tc := range []struct {
+		what, told string
+		timeout    time.Duration
+		want       string
+	}{
+		{ForRun, "", 10 * time.Millisecond, pid + "(a supervisor); stop that one first, or raise lock-timeout"},
+		{ForRun, "", 0, pid + "(a supervisor); stop that one first"},
+		{"backup create", "", 0, pid + "(backup create); wait until that is done"},
+		{ForRun, "1 another.host run", 0, "in use by process 1 on another.host (a supervisor); stop that one first"},
+		{ForRun, "\n", 0, "in use by another process; try again"},
+	} {
+		first, err := h.Lock(context.Background(), time.Second, tc.what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.told != "" {
+			if err := os.WriteFile(h.lockFile(), []byte(tc.told), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = h.Lock(context.Background(), tc.timeout, ForRun)
+		if !errors.Is(err, ErrLocked) || !strings.HasSuffix(err.Error(), tc.want) {
+			t.Errorf("want ErrLocked and %q, have %v", tc.want, err)
+		}
+		first.Close()
 	}
-	if _, err := h.Lock(context.Background(), 10*time.Millisecond); !errors.Is(err, ErrLocked) {
-		t.Fatalf("want ErrLocked, have %v", err)
-	}
-	first.Close()
-	second, err := h.Lock(context.Background(), time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Close()
 }
 
 func TestHoldsSeesALockBelowTheDataDirectory(t *testing.T) {

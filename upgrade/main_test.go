@@ -152,7 +152,7 @@ func (m *host) facts() Facts {
 
 // run is what cmd does: lock, lay out, recover, then all parts.
 func (m *host) run(ctx context.Context) error {
-	lock, err := m.home.Lock(ctx, 10*time.Second)
+	lock, err := m.home.Lock(ctx, 10*time.Second, ForRun)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func TestHeldLooksAndTakesNothing(t *testing.T) {
 	if h.Held() {
 		t.Fatal("want an empty folder held by nobody")
 	}
-	lock, err := h.Lock(t.Context(), 0)
+	lock, err := h.Lock(t.Context(), 0, ForRun)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestHeldLooksAndTakesNothing(t *testing.T) {
 	if h.Held() {
 		t.Error("want it free again")
 	}
-	if lock, err = h.Lock(t.Context(), time.Second); err != nil {
+	if lock, err = h.Lock(t.Context(), time.Second, ForRun); err != nil {
 		t.Fatalf("want nothing taken by the look, have %v", err)
 	}
 	lock.Close()

@@ -2,36 +2,65 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	toml "github.com/pelletier/go-toml"
 )
 
+// oldStores are where a node of the go-ethereum family may keep old blocks: the flag
+// that says it, and the key in its configuration file.
+var oldStores = []struct{ flag, key string }{
+	{"datadir.ancient", "DatabaseFreezer"},
+	{"datadir.era", "DatabaseEra"}, // history that geth download-era has fetched
+}
+
 // ancients are the folders outside the data directory in which the node is told to
 // keep old blocks: by its arguments, by geth's variable for them, or, where both are
 // silent, by the configuration file that it is given. A relative path is below the
 // data directory. A relative file is below dir; empty: where we stand.
 func ancients(args, environ []string, dir string) []string {
-	told := setting("datadir.ancient", args, environ)
-	if len(told) == 0 {
-		files := setting("config", args, environ)
-		if len(files) == 0 {
-			return nil
-		}
-		file := files[0] // a flag stands before the variable, and geth heeds the last
+	var file string
+	if files := setting("config", args, environ); len(files) > 0 {
+		file = files[0] // a flag stands before the variable, and geth heeds the last
 		if dir != "" && !filepath.IsAbs(file) {
 			file = filepath.Join(dir, file)
 		}
-		told = freezerOf(file)
 	}
 	var dirs []string
-	for _, folder := range told {
-		if filepath.IsAbs(folder) {
-			dirs = append(dirs, folder)
+	for _, store := range oldStores {
+		told := setting(store.flag, args, environ)
+		for i, folder := range told {
+			told[i] = expand(folder, environ)
+		}
+		if len(told) == 0 && file != "" {
+			told = configured(file, store.key)
+		}
+		for _, folder := range told {
+			if filepath.IsAbs(folder) {
+				dirs = append(dirs, folder)
+			}
 		}
 	}
 	return dirs
+}
+
+// expand does with the folder that a flag names what geth does, whom no shell need
+// have helped.
+func expand(folder string, environ []string) string {
+	value := func(name string) string {
+		for _, pair := range environ {
+			if v, ok := strings.CutPrefix(pair, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(folder, "~/"); ok {
+		folder = filepath.Join(value("HOME"), rest)
+	}
+	return os.Expand(folder, value)
 }
 
 // setting returns what a node of the go-ethereum family is told of a flag: first what
@@ -57,9 +86,9 @@ func setting(flag string, args, environ []string) []string {
 	return values
 }
 
-// freezerOf returns the ancient store that a node's configuration file names. One that
-// cannot be read is none: the node does not start with it either.
-func freezerOf(file string) []string {
+// configured returns the folder that a node's configuration file names by a key. Of
+// one that cannot be read there is none: the node does not start with it either.
+func configured(file, key string) []string {
 	d, err := load(file)
 	if err != nil {
 		return nil
@@ -69,7 +98,7 @@ func freezerOf(file string) []string {
 		return nil
 	}
 	for _, section := range []string{"Eth", "Node"} { // geth writes it in Eth; forks have had it in either
-		if folder, ok := tree.GetPath([]string{section, "DatabaseFreezer"}).(string); ok && folder != "" {
+		if folder, ok := tree.GetPath([]string{section, key}).(string); ok && folder != "" {
 			return []string{folder}
 		}
 	}

@@ -40,7 +40,7 @@ func delegate[A any](ctx context.Context, s *settings, kind string, locked bool,
 	b := alone(s, p)
 	if locked {
 		home := upgrade.Home{Root: s.home, Name: s.name}
-		lock, err := home.Lock(ctx, 0)
+		lock, err := home.Lock(ctx, 0, "backup "+kind)
 		if err != nil {
 			return answer, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,13 +162,14 @@ func TestBackupCommandsThroughTheSupervisorAndAlone(t *testing.T) {
 		t.Errorf("want exit 6 and the way out, have %d %s", code, out)
 	}
 	home := upgrade.Home{Root: h.home, Name: "node"}
-	lock, err := home.Lock(t.Context(), 0)
+	lock, err := home.Lock(t.Context(), 0, "backup create")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if code, out := h.command("backup", "create"); code != exitBusy {
-		t.Errorf("want exit 4 while somebody has the volume, have %d %s", code, out)
+	who := fmt.Sprintf("process %d (backup create); wait until that is done", os.Getpid())
+	if code, out := h.command("backup", "create"); code != exitBusy || !strings.Contains(out, who) {
+		t.Errorf("want exit 4 while somebody has the volume, and %q, have %d %s", who, code, out)
 	}
 }
 
@@ -263,6 +265,7 @@ func TestAncientStoresOutsideAreFound(t *testing.T) {
 		"cold.toml":  "[Eth]\nNetworkId = 1111\nDatabaseFreezer = \"/cold\"\nSyncMode = \"full\"\n\n[Node]\nDataDir = \"/d\"\nHTTPModules = [\"eth\", \"net\"]\n\n[Node.P2P]\nMaxPeers = 50\n",
 		"node.toml":  "[Node]\nDatabaseFreezer = \"/node\"\n",
 		"below.toml": "[Eth]\nDatabaseFreezer = \"chain\"\n",
+		"era.toml":   "[Eth]\nDatabaseEra = \"/era\"\n",
 		"none.toml":  "[Eth]\nNetworkId = 1\n",
 		"bad.toml":   "[Eth\nDatabaseFreezer = /cold",
 	} {
@@ -289,6 +292,14 @@ func TestAncientStoresOutsideAreFound(t *testing.T) {
 		{[]string{"--config=cold.toml"}, []string{"GETH_DATADIR_ANCIENT=/other"}, []string{"/other"}},
 		{[]string{"--config=node.toml"}, nil, []string{"/node"}},
 		{[]string{"--config=below.toml"}, nil, nil},
+		{[]string{"--datadir.era", "/era"}, nil, []string{"/era"}},
+		{[]string{"--datadir.era=era"}, nil, nil}, // below the ancient store
+		{[]string{"--datadir.era=/era", "--datadir.ancient=/cold"}, nil, []string{"/cold", "/era"}},
+		{[]string{"--config=cold.toml"}, []string{"GETH_DATADIR_ERA=/era"}, []string{"/cold", "/era"}},
+		{[]string{"--config=era.toml"}, nil, []string{"/era"}},
+		{[]string{"--config=era.toml", "--datadir.era=era"}, nil, nil},
+		{[]string{"--datadir.ancient=~/cold"}, []string{"HOME=/root"}, []string{"/root/cold"}},
+		{[]string{"--datadir.ancient=$DISK/cold"}, []string{"DISK=/mnt"}, []string{"/mnt/cold"}},
 		{[]string{"--config=bad.toml"}, nil, nil},
 		{[]string{"--config=absent.toml"}, nil, nil},
 		{[]string{"--config"}, nil, nil},
@@ -309,7 +320,7 @@ func TestAncientStoreInARealNodesConfiguration(t *testing.T) {
 	if _, err := os.Stat(node); err != nil {
 		t.Skipf("no node here, make tools builds it: %v", err)
 	}
-	text, err := exec.Command(node, "--datadir.ancient", "/cold", "--dev", "dumpconfig").Output()
+	text, err := exec.Command(node, "--datadir.ancient", "/cold", "--datadir.era", "/era", "--dev", "dumpconfig").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,8 +328,8 @@ func TestAncientStoreInARealNodesConfiguration(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if have := ancients([]string{"--config", file}, nil, ""); !slices.Equal(have, []string{"/cold"}) {
-		t.Errorf("want /cold, have %v of\n%s", have, text)
+	if have := ancients([]string{"--config", file}, nil, ""); !slices.Equal(have, []string{"/cold", "/era"}) {
+		t.Errorf("want /cold and /era, have %v of\n%s", have, text)
 	}
 }
 

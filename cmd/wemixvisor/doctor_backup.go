@@ -52,7 +52,7 @@ func examineSnapshots(ctx context.Context, p *patient) []finding {
 		}
 		if data, err := filepath.EvalSymlinks(p.s.dataDir); err != nil || dir != data && !strings.HasPrefix(dir, data+"/") {
 			findings = append(findings, red("the node keeps old blocks in "+dir+", outside the data directory: neither snapshot nor backup reaches them, and both are refused",
-				"move them below "+p.s.dataDir+", or start the node without --datadir.ancient, and without DatabaseFreezer in its --config"))
+				"move them below "+p.s.dataDir+", or start the node without --datadir.ancient and --datadir.era, and without DatabaseFreezer and DatabaseEra in its --config"))
 		}
 	}
 	if left, partial := p.partial(ctx); partial {

@@ -120,7 +120,7 @@ func TestDoctorIsRedWhereTheNodeCouldNotLive(t *testing.T) {
 			s.probeAddress = ln.Addr().String()
 		}, "probes", []string{"another program", "free the port"}},
 		{"a supervisor that nobody reaches", func(t *testing.T, s *settings) {
-			lock, err := upgrade.Home{Root: s.home, Name: s.name}.Lock(t.Context(), 0)
+			lock, err := upgrade.Home{Root: s.home, Name: s.name}.Lock(t.Context(), 0, upgrade.ForRun)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +150,7 @@ func TestDoctorIsRedWhereTheNodeCouldNotLive(t *testing.T) {
 
 func TestDoctorGivesNoAdviceAsTheWrongUser(t *testing.T) {
 	s := healthy(t)
-	lock, err := upgrade.Home{Root: s.home, Name: s.name}.Lock(t.Context(), 0)
+	lock, err := upgrade.Home{Root: s.home, Name: s.name}.Lock(t.Context(), 0, upgrade.ForRun)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func layOut(ctx context.Context, s *settings, args []string) error {
 	} else if info, err := os.Stat(*cosmovisor); err != nil || !info.IsDir() {
 		return usageError{fmt.Errorf("init: %s is no folder to import", *cosmovisor)}
 	}
-	lock, err := home.Lock(ctx, s.lockTimeout)
+	lock, err := home.Lock(ctx, s.lockTimeout, "init")
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 // keeps everybody from supervising it meanwhile.
 func offline(ctx context.Context, s *settings, do func(*upgrade.Upgrader) error) error {
 	home := upgrade.Home{Root: s.home, Name: s.name}
-	lock, err := home.Lock(ctx, s.lockTimeout)
+	lock, err := home.Lock(ctx, s.lockTimeout, "upgrade")
 	if err != nil {
 		return err
 	}

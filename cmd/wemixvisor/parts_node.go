@@ -14,6 +14,7 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/probe"
 	"github.com/wemix/wemixvisor/reaper/signals"
+	"github.com/wemix/wemixvisor/upgrade"
 )
 
 // buildNode makes what keeps the node running.
@@ -88,7 +89,7 @@ func (p *parts) supervise(ctx context.Context) error {
 
 func (p *parts) hold(ctx context.Context) error {
 	s := p.s
-	lock, err := p.home.Lock(ctx, s.lockTimeout)
+	lock, err := p.home.Lock(ctx, s.lockTimeout, upgrade.ForRun)
 	if err != nil {
 		return err
 	}
