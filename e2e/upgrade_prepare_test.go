@@ -67,7 +67,7 @@ func TestPlanPastAForkIsWarnedOf(t *testing.T) {
 		height uint64
 		warned bool
 	}{
-		{"early", b.head() + 1800, false},
+		{"early", b.head() + 600, false},
 		{"late", b.head() + 7200, true},
 	} {
 		for _, args := range [][]string{
