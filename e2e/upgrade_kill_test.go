@@ -35,7 +35,7 @@ func hooking(code string) []string {
 var courses = []course{
 	{
 		"done", "old", "new", append(hooking("0"), "VALIDATOR_MODE=true"), "v1.16.9", "done", "v1.16.9", true,
-		[]string{"fetch.received", "plan.waiting", "upgrade.hooked", "upgrade.linking", "trial.started"},
+		[]string{"plan.waiting", "upgrade.hooked", "upgrade.linking", "trial.started"},
 	},
 	{"rolled back", "new", "failing", nil, "v1.17.8", "rolled-back", "v1.16.9", false, []string{"revert.journalled"}},
 	{"aborted", "old", "new", hooking("30"), "v1.16.9", "failed", "v1.16.8", false, []string{"revert.data"}},
