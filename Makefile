@@ -104,7 +104,7 @@ e2e: build ## run the end-to-end tests alone
 
 test-long: test ## also: what takes long, the unit tests ten times, and every fuzz target for FUZZTIME
 	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags failpoint -timeout 120m -count=1 ./...
-	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags e2e -timeout 60m -count=1 ./e2e
+	WEMIXVISOR_LONG=1 $(GO) test $(RACE) -tags e2e -timeout 120m -parallel 5 -count=1 ./e2e
 	$(GO) test $(RACE) -tags failpoint -timeout 60m -count=10 ./...
 	@for package in $$($(GO) list ./...); do \
 		for fuzz in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \

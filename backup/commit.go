@@ -230,6 +230,7 @@ func (s *Snapshotter) publish(d *draft, w *pass, snap Snapshot, begun time.Time)
 	if err := os.WriteFile(description, append(text, '\n'), 0o600); err != nil {
 		return snap, err
 	}
+	reserve(filepath.Join(d.dir(), roomFile))
 	failpoint.At("backup.commit-described")
 	if err := w.sync(description, filepath.Join(d.dir(), ledgerSecond), d.dir()); err != nil {
 		return snap, err

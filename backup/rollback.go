@@ -57,6 +57,7 @@ func (s *Snapshotter) Rollback(ctx context.Context, id string) (RolledBack, erro
 			j.Kept = append(j.Kept, fileName(p))
 		}
 	}
+	_ = os.Remove(filepath.Join(at.snapshots(), id, roomFile)) // for what is written from here on
 	back, err := s.swap(ctx, at, j)
 	if err != nil {
 		return back, fmt.Errorf("roll back to %s: %w", id, err)

@@ -17,6 +17,7 @@ const snapshotVersion = 1
 const (
 	snapshotFile = "SNAPSHOT.json"
 	mirrorFolder = "tree"
+	roomFile     = "room"
 	ledgerFirst  = "ledger"
 	ledgerSecond = "ledger.window"
 )

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,21 @@ func room(dir string) (free, size int64, err error) {
 		return 0, 0, fmt.Errorf("measure file system of %s: %w", dir, err)
 	}
 	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+}
+
+// reservedBytes is what a rollback needs for its journal and for the folders of the data
+// that goes, many times over.
+const reservedBytes = 1 << 20
+
+// reserve makes a file that is nothing but room, as far as there is any: what
+// has to go back may be what has filled the disk.
+func reserve(file string) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = unix.Fallocate(int(f.Fd()), 0, 0, reservedBytes)
 }
 
 func humanBytes(n int64) string {

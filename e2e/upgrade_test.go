@@ -43,7 +43,7 @@ type plan struct {
 	Steps                        []struct{ Stage string }
 	Switch                       struct {
 		Previous, Snapshot string
-		Head               uint64
+		Head, Late         uint64
 	}
 }
 

@@ -76,15 +76,18 @@ func (u *Upgrader) done(name, why string) {
 	if u.cfg.SkipBackup || u.cfg.Snapshots == nil {
 		return
 	}
-	u.job(func(ctx context.Context) {
-		failed, err := u.cfg.Snapshots.Failed()
-		for _, id := range failed {
-			err = errors.Join(err, u.cfg.Snapshots.DropFailed(ctx, id))
-		}
-		if err != nil && ctx.Err() == nil {
-			level.Warn(u.logger).Log("msg", "data of an earlier failure not removed; it takes up room", "err", err)
-		}
-	})
+	u.job(u.dropFailed)
+}
+
+// dropFailed removes the data that went when other data came back.
+func (u *Upgrader) dropFailed(ctx context.Context) {
+	failed, err := u.cfg.Snapshots.Failed()
+	for _, id := range failed {
+		err = errors.Join(err, u.cfg.Snapshots.DropFailed(ctx, id))
+	}
+	if err != nil && ctx.Err() == nil {
+		level.Warn(u.logger).Log("msg", "data of an earlier failure not removed; it takes up room", "err", err)
+	}
 }
 
 // preserve makes the archive of an upgrade's snapshot, and drops the snapshot

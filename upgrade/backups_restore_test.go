@@ -176,7 +176,7 @@ func TestNodeIsHeldDownOverDataThatIsHalfSwapped(t *testing.T) {
 	v := vaultAt(t, root, nil)
 	write(t, filepath.Join(v.data, ".wemixvisor/swap.json"), `{"version":99}`)
 	v.run()
-	eventually(t, "held", func() bool { return v.sup.Status().Held }, nil)
+	eventually(t, "held", func() bool { st := v.sup.Status(); return st.Held && st.Change == nil }, nil) // the change says why at its end
 	st := v.sup.Status()
 	if v.Holding() == nil || !strings.Contains(st.Reason, "half swapped") {
 		t.Fatalf("want the reason told, have %+v", st)
@@ -228,7 +228,7 @@ func TestALostKeyHoldsTheNextSupervisorToo(t *testing.T) {
 	}
 	w := vaultAt(t, v.root, nil)
 	w.run()
-	eventually(t, "held", func() bool { return w.sup.Status().Held }, nil)
+	eventually(t, "held", func() bool { st := w.sup.Status(); return st.Held && st.Change == nil }, nil)
 	if reason := w.sup.Status().Reason; !strings.Contains(reason, "geth/nodekey") || !strings.Contains(reason, "put it back") {
 		t.Errorf("want the key and the next step named, have %q", reason)
 	}

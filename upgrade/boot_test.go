@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	supervisor "github.com/wemix/wemixvisor/init"
 )
 
@@ -277,42 +275,6 @@ func TestPlansOfACosmovisorTree(t *testing.T) {
 	if have := g.starts(); have != "1.0.0 2.0.0" {
 		t.Errorf("have %s", have)
 	}
-}
-
-// A disk that is full leaves the old binary running, and the plan to be retried.
-func TestDiskThatIsFullAtTheSwitch(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a small file system")
-	}
-	root := t.TempDir()
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("mount: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
-	lay(t, root, oldNode)
-	g := rigAt(t, root, func(c *Config, _ *supervisor.Config) { c.ConfirmTime = 500 * time.Millisecond }).start()
-	g.runs("1.0.0")
-	write(t, filepath.Join(root, "data/geth/chaindata/000001.log"), strings.Repeat("x", 4<<20))
-	g.stage("v2", newNode)
-	g.must(g.Schedule(Plan{Name: "v2", Time: time.Now().Add(2 * time.Second)}, "", false))
-	g.becomes("v2", Prepared)
-	fill, err := os.Create(filepath.Join(root, "fill"))
-	g.must(err)
-	for err == nil {
-		_, err = fill.Write(make([]byte, 4096))
-	}
-	fill.Close()
-	eventually(t, "it is not applied", func() bool { e, _ := g.Entry("v2"); return e.Stage == NotReady || e.Stage == Failed }, nil)
-	e, _ := g.Entry("v2")
-	if e.Fault != FaultNoSpace || g.home.Current() != "genesis" {
-		t.Errorf("have %s, %s: %s", e.Stage, e.Fault, e.Reason)
-	}
-	g.must(os.Remove(filepath.Join(root, "fill")))
-	g.runs("1.0.0")
-	if e.Stage == Failed {
-		g.must(g.Retry("v2"))
-	}
-	g.becomes("v2", Done)
 }
 
 // A node that was held down at the first start, and is started by somebody later,

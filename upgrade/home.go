@@ -85,8 +85,10 @@ func (h Home) Check(bundled string) error {
 
 // Prepare makes the volume ready for a first start: it seeds an empty one with
 // the bundled binary, and points the link at genesis where there is a genesis
-// and nothing else. What is there is never replaced.
+// and nothing else. What is there is never replaced. The caller has locked the
+// volume: what was left half made is removed.
 func (h Home) Prepare(bundled string) error {
+	h.sweep()
 	if err := h.Check(bundled); err != nil || h.LaidOut() {
 		return err
 	}
@@ -104,6 +106,19 @@ func (h Home) Prepare(bundled string) error {
 		return err
 	}
 	return h.Switch("genesis")
+}
+
+// sweep removes what somebody was making who lost power, or was killed. A binary
+// in the making may be large, and is made anew under another name.
+func (h Home) sweep() {
+	for _, pattern := range []string{
+		".current-*", ".place-*", "upgrades/.place-*", "upgrades/*/bin/.stage-*", "queue/.*.json-*", "plans/.*.json-*", ".*.json-*",
+	} {
+		left, _ := filepath.Glob(filepath.Join(h.Dir(), pattern))
+		for _, file := range left {
+			_ = os.RemoveAll(file)
+		}
+	}
 }
 
 // Switch points the link at to: genesis, or upgrades/NAME. Whoever loses power

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +62,39 @@ func TestEmptyVolumeIsSeededOnce(t *testing.T) {
 	}
 	if want, have := "genesis", h.Current(); want != have {
 		t.Fatalf("want current %q, have %q", want, have)
+	}
+}
+
+func TestWhatWasLeftHalfMadeGoes(t *testing.T) {
+	t.Parallel()
+	h := Home{Root: t.TempDir(), Name: "wemixd"}
+	if err := h.Prepare(binary(t, "one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Stage(binary(t, "two"), "v2"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []Plan{{Name: "v2", Height: 1}, {Name: "v3", Height: 2}} {
+		if err := h.File(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() (all []string) {
+		_ = filepath.WalkDir(h.Dir(), func(path string, _ fs.DirEntry, _ error) error {
+			all = append(all, path)
+			return nil
+		})
+		return all
+	}
+	want := list()
+	for _, left := range []string{".place-A/bin/wemixd", "upgrades/.place-B/bin/wemixd", "upgrades/v2/bin/.stage-C", "queue/.v2.json-D", ".journal.json-F", ".current-G"} {
+		write(t, filepath.Join(h.Dir(), left), "half")
+	}
+	if err := h.Prepare(""); err != nil {
+		t.Fatal(err)
+	}
+	if have := list(); !slices.Equal(want, have) {
+		t.Errorf("want %v, have %v", want, have)
 	}
 }
 

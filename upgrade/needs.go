@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -73,9 +75,13 @@ func (n Needs) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// provided reports whether a plan's hooks are there and have what they need.
+// provided reports whether there is room for the snapshot, and a plan's hooks are
+// there and have what they need.
 func (u *Upgrader) provided(ctx context.Context, r *Record) error {
 	hooks, err := u.hooks(r)
+	if err == nil {
+		err = u.room()
+	}
 	needs := r.Info.Needs
 	switch {
 	case err != nil:
@@ -97,6 +103,17 @@ func (u *Upgrader) provided(ctx context.Context, r *Record) error {
 		return fmt.Errorf("room for the hook: %w", err)
 	}
 	return nil
+}
+
+// room reports whether the disk is free enough for a snapshot to be made.
+func (u *Upgrader) room() error {
+	if u.cfg.SkipBackup {
+		return nil
+	}
+	if _, err := os.Stat(u.cfg.Data); errors.Is(err, fs.ErrNotExist) {
+		return nil // the node's first start makes it
+	}
+	return u.cfg.Floor.Check(u.cfg.Data, 0)
 }
 
 // allocated sums up the bytes that the node's files occupy, snapshots of them

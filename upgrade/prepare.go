@@ -128,16 +128,7 @@ func (u *Upgrader) suits(ctx context.Context, r *Record, in inspected) error {
 	if err := u.matches(ctx, r, in); err != nil {
 		return err
 	}
-	if err := u.provided(ctx, r); err != nil {
-		return err
-	}
-	if u.cfg.SkipBackup {
-		return nil
-	}
-	if _, err := os.Stat(u.cfg.Data); errors.Is(err, os.ErrNotExist) {
-		return nil // the node's first start makes it
-	}
-	return u.cfg.Floor.Check(u.cfg.Data, 0)
+	return u.provided(ctx, r)
 }
 
 // matches compares a binary with the checksum in its plan. Where that is of an

@@ -210,6 +210,10 @@ func (u *Upgrader) goBack(ctx context.Context, name string) error {
 		switch {
 		case err == nil:
 			why += fmt.Sprintf("; data is back at height %d", back.Origin.Height)
+			if full := u.cfg.Floor.Check(u.cfg.Data, 0); full != nil { // what failed may be what filled the disk
+				level.Warn(u.logger).Log("msg", "the old binary needs the room; removing the data that failed", "plan", name, "err", full)
+				u.dropFailed(ctx)
+			}
 		case errors.Is(err, backup.ErrNotFound): // it went back before we were broken off
 			why += fmt.Sprintf("; data is back at height %d", sw.Head)
 		case errors.Is(err, backup.ErrIdentity):
