@@ -41,8 +41,10 @@ func commands() []command {
 			{"[-f] [-n N]", "print the node's last output"},
 		}},
 		{"upgrade", false, false, upgrades, []use{
-			{"schedule NAME HEIGHT [--binary PATH | --url URL --checksum sha256:HEX] [--time RFC3339] [--at height|halt] [--force] [--json]",
-				"write the plan, prepare it, and say whether it is ready; HEIGHT 0 is now, --force: past the height"},
+			{
+				"schedule NAME HEIGHT [--binary PATH | --url URL --checksum sha256:HEX] [--time RFC3339] [--at height|halt] [--force] [--json]",
+				"write the plan, prepare it, and say whether it is ready; HEIGHT 0 is now, --force: past the height",
+			},
 			{"list [--json]", "print every plan, pending ones first"},
 			{"status [NAME] [--json]", "tell what becomes of a plan, or of all that are not over"},
 			{"check NAME [--json]", "look whether it would succeed: exit 1 on any red"},

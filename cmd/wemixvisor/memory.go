@@ -12,15 +12,16 @@ import (
 const memoryLimit = 64 << 20
 
 // forgetStart gives back what only the start needed: of the heap, and of the program's
-// own code and constants. Each package has some, and with each page the kernel maps fifteen around
-// it (do_fault_around in mm/memory.c): two thirds of what we hold. What is used again
-// is mapped again, out of the page cache, as at first (MADV_DONTNEED in madvise(2)).
+// own code and constants. Each package has some, and with each page the kernel maps
+// fifteen around it (do_fault_around in mm/memory.c): two thirds of what we hold. What is
+// used again is mapped again, out of the page cache, as at first (MADV_DONTNEED in
+// madvise(2)).
 func forgetStart() {
 	program, err := elf.Open("/proc/self/exe")
 	if err != nil {
 		return
 	}
-	defer program.Close()
+	defer program.Close() //nolint:errcheck // it was only read
 	if program.Type != elf.ET_EXEC {
 		return // its constants may have been relocated, in memory alone
 	}
