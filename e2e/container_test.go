@@ -194,7 +194,7 @@ func (b *box) command(args ...string) (int, string) {
 	b.t.Helper()
 	code, out, err := b.c.Exec(b.t.Context(), append([]string{"wemixvisor"}, args...), tcexec.Multiplexed())
 	if err != nil {
-		b.t.Fatal(err)
+		b.t.Fatalf("%v\n%s", err, b.logs())
 	}
 	text, _ := io.ReadAll(out)
 	return code, strings.TrimSpace(string(text))

@@ -92,8 +92,9 @@ type webhook struct {
 	told map[[2]string]int // by alert and state
 }
 
-// listen opens a webhook on the machine's side of the engine's own network.
-func listen(t *testing.T) *webhook {
+// gateway listens on the machine's side of the engine's own network, where
+// containers reach it.
+func gateway(t *testing.T) net.Listener {
 	t.Helper()
 	out, err := exec.Command("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "bridge").Output()
 	if err != nil {
@@ -103,11 +104,18 @@ func listen(t *testing.T) *webhook {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway := subnet.Masked().Addr().Next() // ours, by Docker's default
-	ln, err := net.Listen("tcp", netip.AddrPortFrom(gateway, 0).String())
+	ours := subnet.Masked().Addr().Next() // by Docker's default
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(ours, 0).String())
 	if err != nil {
 		t.Skipf("the containers' network can't be listened on from here: %v", err)
 	}
+	return ln
+}
+
+// listen opens a webhook.
+func listen(t *testing.T) *webhook {
+	t.Helper()
+	ln := gateway(t)
 	w := &webhook{told: map[[2]string]int{}}
 	w.url = "generic://" + ln.Addr().String() + "/?disabletls=yes&template=json"
 	srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

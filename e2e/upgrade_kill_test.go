@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,36 +15,44 @@ import (
 // fallible is the image of several nodes whose wemixvisor ends at a named moment.
 const fallible = "wemixvisor-node:failpoint"
 
-// course is an upgrade that is disturbed. As PID 1 wemixvisor takes its container
-// with it: nobody else is left to clean up.
+// course is an upgrade that is disturbed: its binary is fetched, and where there
+// is a hook that changes the data. As PID 1 wemixvisor takes its container with it:
+// nobody else is left to clean up.
 type course struct {
 	name, from, to string
+	env            []string
 	plan, stage    string   // and how it ends
 	runs           string   // the version that runs then
+	hooked         bool     // the hook's change is there then
 	moments        []string // those that a short run looks at
 }
 
+// hooking has our bad node run as a hook that exits with a code.
+func hooking(code string) []string {
+	return []string{"COSMOVISOR_CUSTOM_PREUPGRADE=/opt/bad/wemixd", "BADNODE=hook=" + code}
+}
+
 var courses = []course{
-	{"done", "old", "new", "v1.16.9", "done", "v1.16.9", []string{"upgrade.opened", "upgrade.snapshot", "upgrade.linking", "trial.started"}},
-	{"rolled back", "new", "failing", "v1.17.8", "rolled-back", "v1.16.9", []string{"revert.journalled"}},
+	{"done", "old", "new", append(hooking("0"), "VALIDATOR_MODE=true"), "v1.16.9", "done", "v1.16.9", true,
+		[]string{"fetch.received", "plan.waiting", "upgrade.hooked", "upgrade.linking", "trial.started"}},
+	{"rolled back", "new", "failing", nil, "v1.17.8", "rolled-back", "v1.16.9", false, []string{"revert.journalled"}},
+	{"aborted", "old", "new", hooking("30"), "v1.16.9", "failed", "v1.16.8", false, []string{"revert.data"}},
 }
 
 // planned lays out a volume with the plan, before the first start.
 func (c course) planned(t *testing.T, name string) launcher {
 	t.Helper()
-	at := volume(t, name)
-	start := func(image string, args []string, env ...string) *box {
-		return launch(t, image, args, holding(c.from, env...), at("/data"))
+	name = strings.NewReplacer(" ", "-", "_", "-").Replace(c.name + "-" + name)
+	d, at := openDepot(t), volume(t, name)
+	lay(t, name, entry{"ca.pem", d.ca, ""}, entry{"data/upgrade-info.json", trigger(t, c.plan, 3, c.to, d.url, nil), ""})
+	env := append([]string{"SSL_CERT_FILE=/data/ca.pem", "DAEMON_ALLOW_DOWNLOAD_BINARIES=true"}, c.env...)
+	return func(image string, more ...string) *box {
+		return launch(t, image, develop, holding(c.from, append(env, more...)...), at("/data"))
 	}
-	for _, args := range [][]string{{"init"}, {"upgrade", "schedule", c.plan, "5", "--binary", "/opt/" + c.to + "/wemixd"}} {
-		if b := start(several, args); b.code() != 0 {
-			t.Fatalf("%v: %s", args, b.logs())
-		}
-	}
-	return start
 }
 
-type launcher func(image string, args []string, env ...string) *box
+// launcher starts a container of an image on one volume.
+type launcher func(image string, env ...string) *box
 
 // ends checks that the next start comes to the course's end by itself.
 func (c course) ends(b *box, identity string) {
@@ -64,30 +71,25 @@ func (c course) ends(b *box, identity string) {
 	if over != 1 {
 		b.t.Errorf("want it applied once, have %+v", p.Steps)
 	}
+	if _, there := b.read("/data/data/geth/hooked"); there != c.hooked {
+		b.t.Errorf("want the hook's change there: %v, have %v", c.hooked, there)
+	}
 }
 
 // passed returns the moments that an undisturbed course passes, each once.
 func (c course) passed(t *testing.T) []string {
 	t.Helper()
-	b := c.planned(t, "passed-"+c.to)(fallible, develop, "WEMIXVISOR_FAILPOINT_LOG=/data/passed")
+	b := c.planned(t, "passed")(fallible, "WEMIXVISOR_FAILPOINT_LOG=/data/passed")
 	c.ends(b, "")
 	b.stop()
-	r, err := b.c.CopyFileFromContainer(t.Context(), "/data/passed")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	text, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text, _ := b.read("/data/passed")
 	var moments []string
-	for _, m := range strings.Fields(string(text)) {
+	for _, m := range strings.Fields(text) {
 		if !slices.Contains(moments, m) {
 			moments = append(moments, m)
 		}
 	}
-	t.Logf("%d moments", len(moments))
+	t.Logf("%s: %d moments: %s", c.name, len(moments), strings.Join(moments, " "))
 	return moments
 }
 
@@ -104,16 +106,13 @@ func TestPID1EndsAtEachStepOfAnUpgrade(t *testing.T) {
 			for _, action := range how {
 				t.Run(c.name+" "+action+" at "+m, func(t *testing.T) {
 					t.Parallel()
-					start := c.planned(t, strings.ReplaceAll(c.to+"-"+m+"-"+action, "_", "-"))
-					b := start(fallible, develop, "WEMIXVISOR_FAILPOINT="+m+"="+action)
+					start := c.planned(t, m+"-"+action)
+					b := start(fallible, "WEMIXVISOR_FAILPOINT="+m+"="+action)
 					if code := b.code(); action == "exit" && code != 137 {
 						t.Fatalf("want it gone at %s, have exit %d\n%s", m, code, b.logs())
 					}
-					identity := ""
-					if strings.Contains(b.logs(), "node started") {
-						identity = b.identity()
-					}
-					c.ends(start(fallible, develop), identity)
+					identity, _ := b.read(nodekey)
+					c.ends(start(fallible), identity)
 				})
 			}
 		}
@@ -126,20 +125,17 @@ func TestContainerKilledAtRandomInMidUpgrade(t *testing.T) {
 		t.Skip("for the long run")
 	}
 	t.Parallel()
-	for i := range 20 {
-		c, how := courses[i%len(courses)], []string{"kill", "stop"}[i/2%2]
-		after := rand.N(8 * time.Second)
+	for i := range 100 {
+		c, how := courses[i%len(courses)], []string{"kill", "stop"}[i%2]
+		after := rand.N(12 * time.Second)
 		t.Run(c.name+" "+how+" after "+after.String(), func(t *testing.T) {
 			t.Parallel()
-			b := c.planned(t, "random-"+after.String())(several, develop)
+			b := c.planned(t, "random-"+after.String())(several)
 			<-time.After(after) // the moment is what is tried
 			if out, err := exec.Command("docker", how, b.c.GetContainerID()).CombinedOutput(); err != nil {
 				t.Fatalf("%v %s", err, out)
 			}
-			identity := ""
-			if strings.Contains(b.logs(), "node started") {
-				identity = b.identity()
-			}
+			identity, _ := b.read(nodekey)
 			if err := b.c.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}

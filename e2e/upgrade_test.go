@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,16 +108,34 @@ func (b *box) put(dir, name, text string) {
 	}
 }
 
+// nodekey is who the node is.
+const nodekey = "/data/data/geth/nodekey"
+
 func (b *box) identity() string {
 	b.t.Helper()
-	r, err := b.c.CopyFileFromContainer(b.t.Context(), "/data/data/geth/nodekey")
+	key, there := b.read(nodekey)
+	if !there {
+		b.t.Fatalf("want %s", nodekey)
+	}
+	return key
+}
+
+// read returns a file of the container, running or not, if it is there.
+func (b *box) read(file string) (text string, there bool) {
+	b.t.Helper()
+	r, err := b.c.CopyFileFromContainer(b.t.Context(), file)
+	if err != nil && strings.Contains(err.Error(), "Could not find the file") {
+		return "", false
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	defer r.Close()
-	key := make([]byte, 64)
-	n, _ := r.Read(key)
-	return string(key[:n])
+	all, err := io.ReadAll(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(all), true
 }
 
 func TestUpgradeHappensAtItsHeight(t *testing.T) {
@@ -462,10 +481,13 @@ func lay(t *testing.T, name string, entries ...entry) {
 	}
 }
 
-// node is one of the image's nodes, from where make image has put it.
+// nodes is where make image has put the nodes that the images hold.
+const nodes = "../.cache/image/opt/"
+
+// node is one of them.
 func node(t *testing.T, name string) []byte {
 	t.Helper()
-	body, err := os.ReadFile("../.cache/image/opt/" + name + "/wemixd")
+	body, err := os.ReadFile(nodes + name + "/wemixd")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,9 @@ func (p *Prober) write(w http.ResponseWriter, r *http.Request, v Verdict) {
 	}
 	if v.OK {
 		body.WriteString("ok")
+		if verbose {
+			body.WriteByte('\n') // it is read on a terminal
+		}
 	}
 	send(w, v.OK, "text/plain; charset=utf-8", body.String())
 }

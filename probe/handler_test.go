@@ -24,7 +24,7 @@ func TestHandler(t *testing.T) {
 		kind, body                 string
 	}{
 		{"live", "GET", "/livez", "", 200, "text/plain; charset=utf-8", "ok"},
-		{"live, said at length", "GET", "/livez?verbose", "", 200, "text/plain; charset=utf-8", "[+]supervisor ok\n[+]process ok\n[+]rpc_endpoint ok\nok"},
+		{"live, said at length", "GET", "/livez?verbose", "", 200, "text/plain; charset=utf-8", "[+]supervisor ok\n[+]process ok\n[+]rpc_endpoint ok\nok\n"},
 		{"not ready", "GET", "/readyz", "", 503, "text/plain; charset=utf-8", "[-]sync 53 blocks behind\n"},
 		{"not ready, said at length", "GET", "/readyz?verbose=1", "*/*", 503, "text/plain; charset=utf-8", "[+]process ok\n[+]change ok\n[+]rpc_endpoint ok\n[-]sync 53 blocks behind\n[+]network ok\n"},
 		{"started", "GET", "/startupz", "", 200, "text/plain; charset=utf-8", "ok"},

@@ -18,7 +18,7 @@ func (u *Upgrader) aftercare(f Facts, now time.Time) {
 	if st := u.cfg.Node.Status(); st.State == supervisor.Running {
 		u.alarms.over("node_held")
 		u.uncustodied(st.Pid, now) // to know it when the node is down
-		u.askForks(f)
+		u.hearForks(f)
 	}
 	for _, r := range u.journal.read().Records {
 		switch {
@@ -31,19 +31,17 @@ func (u *Upgrader) aftercare(f Facts, now time.Time) {
 	}
 }
 
-// askForks asks a node that answers, once, which forks it knows.
-func (u *Upgrader) askForks(f Facts) {
+// hearForks notes once per process which forks it knows. It tells them some time
+// after its first answer; until then those of the one before say nothing.
+func (u *Upgrader) hearForks(f Facts) {
 	if u.cfg.Forks == nil || f.FirstAnswer.IsZero() || u.forksOf.Equal(f.Started) {
 		return
 	}
-	u.forksOf = f.Started
-	u.job(func(ctx context.Context) {
-		forks, err := askForks(ctx, u.cfg.Forks)
-		if err != nil {
-			level.Debug(u.logger).Log("msg", "forks of the binary not known", "err", err)
-		}
-		u.forks.Store(&forks)
-	})
+	forks, told := u.cfg.Forks()
+	u.forks.Store(&forks)
+	if told {
+		u.forksOf = f.Started
+	}
 }
 
 // follow has an unconfirmed upgrade confirmed when the chain moves after all.

@@ -47,7 +47,7 @@ type attempt struct {
 	clean   bool // it had written all it knew
 	hooked  bool // a hook may have changed the data
 	linked  bool
-	forked  bool // the new binary was asked for its forks
+	forked  bool // the new binary has told its forks
 	down    Downtime
 
 	// How the plan is when all has gone back.

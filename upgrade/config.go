@@ -88,8 +88,9 @@ type Config struct {
 	// it has waited for as long as it may. It is asked before every planned stop of
 	// a running node, without a lock held. Nil: at any time.
 	Gate func(ctx context.Context) error
-	// Forks returns the changes of rules that the running binary knows. May be nil.
-	Forks func(ctx context.Context) ([]Fork, error)
+	// Forks returns the changes of rules that the running process knows, and whether
+	// it has told them yet. May be nil; it must not block.
+	Forks func() (forks []Fork, told bool)
 	// Archive makes an archive of a snapshot and returns its id. May be nil.
 	Archive func(ctx context.Context, s backup.Snapshot) (string, error)
 

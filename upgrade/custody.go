@@ -71,7 +71,6 @@ func (u *Upgrader) uncustodied(pid int, now time.Time) string {
 	if u.journal.read().Custody != u.cfg.Data {
 		u.record("note the data directory", func(s *state) { s.Custody = u.cfg.Data })
 	}
-	u.alarms.over("custody")
 	return ""
 }
 

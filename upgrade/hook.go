@@ -67,6 +67,18 @@ func (u *Upgrader) hooks(r *Record) ([]hook, error) {
 	return all, nil
 }
 
+// listed names hooks for people.
+func listed(hooks []hook) string {
+	if len(hooks) == 0 {
+		return "none"
+	}
+	lines := make([]string, len(hooks))
+	for i, h := range hooks {
+		lines[i] = strings.Join(append([]string{h.file}, h.args...), " ")
+	}
+	return strings.Join(lines, ", then ")
+}
+
 // runHooks runs them one after the other, each as often as it wants to be
 // retried and may.
 func (u *Upgrader) runHooks(ctx context.Context, r *Record, hooks []hook) error {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/wemix/wemixvisor/reaper"
@@ -74,7 +75,7 @@ func (u *Upgrader) inspect(ctx context.Context, file string) inspected {
 	if !add("executable", err, file) {
 		return in
 	}
-	if err := machine(file); !add("machine", wrap(file, err), "") {
+	if err := machine(file); !add("machine", wrap(file, err), runtime.GOARCH) {
 		return in
 	}
 	l, err := links("/", file)

@@ -254,8 +254,8 @@ func TestDisturbedAtEachMoment(t *testing.T) {
 			points := c.points(t)
 			for _, action := range []string{"exit", "term"} {
 				for _, p := range points {
-					// In a short run, kill -9 at the moments of this package alone.
-					others := strings.HasPrefix(p, "backup.") || strings.HasPrefix(p, "journal.")
+					// In a short run, kill -9 at the moments of a switch alone.
+					others := slices.ContainsFunc([]string{"backup.", "journal.", "plan."}, func(of string) bool { return strings.HasPrefix(p, of) })
 					if short && (others || action != "exit" || c.name != "hook" && c.name != "rolled back") {
 						continue
 					}

@@ -1,7 +1,6 @@
 package upgrade
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +37,13 @@ func TestForksBeforeAPlan(t *testing.T) {
 func TestPlanPastAForkIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, oldNode, func(c *Config, _ *supervisor.Config) {
-		c.Forks = func(context.Context) ([]Fork, error) { return []Fork{{Name: "brioche", Height: 1 << 40}}, nil }
+		asked := 0
+		c.Forks = func() ([]Fork, bool) {
+			if asked++; asked < 3 { // a node tells them later than its head
+				return nil, false
+			}
+			return []Fork{{Name: "brioche", Height: 1 << 40}}, true
+		}
 	}).start()
 	g.stage("v2", newNode)
 	g.head(1)

@@ -328,8 +328,8 @@ func (u *Upgrader) Preflight(ctx context.Context, name string) ([]Check, error) 
 	if in.sha256 != "" {
 		add("checksum", u.matches(ctx, r, in), in.sha256)
 	}
-	_, err := u.hooks(r)
-	add("hooks", err, "")
+	hooks, err := u.hooks(r)
+	add("hooks", err, listed(hooks))
 	switch {
 	case u.cfg.SkipBackup:
 		add("space", nil, "no snapshot will be made: only the binary can go back")

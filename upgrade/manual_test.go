@@ -80,12 +80,16 @@ func TestRollbackPastAFork(t *testing.T) {
 	var g *rig
 	g = newRig(t, oldNode, func(c *Config, _ *supervisor.Config) {
 		c.ConfirmTime = time.Hour
-		c.Forks = func(context.Context) ([]Fork, error) {
+		asked := 0
+		c.Forks = func() ([]Fork, bool) {
 			forks := []Fork{{Name: "london", Height: 1}}
 			if strings.HasSuffix(strings.TrimSpace(g.read("starts")), "2.0.0") {
+				if asked++; asked < 3 { // a node tells them later than its head
+					return nil, false
+				}
 				forks = append(forks, Fork{Name: "croissant", Height: 2})
 			}
-			return forks, nil
+			return forks, true
 		}
 	}).start()
 	g.stage("v2", nodeScript("2.0.0", "", `n=$((n+1)); [ $n -gt 20 ] && exit 1`))

@@ -92,8 +92,7 @@ func (a *attempt) watch(ctx context.Context, started time.Time) error {
 			goal, known = f.Height+u.cfg.ConfirmBlocks, true
 		}
 		if answers && !a.forked {
-			a.forked = true
-			a.learn(ctx)
+			a.forked = a.hearForks()
 		}
 		moved := answers && f.HeadKnown && known && f.Height >= goal
 		if moved && time.Since(started) >= u.cfg.ConfirmTime {
@@ -124,23 +123,17 @@ func (a *attempt) watch(ctx context.Context, started time.Time) error {
 	}
 }
 
-// learn asks the new binary which forks it knows.
-func (a *attempt) learn(ctx context.Context) {
+// hearForks notes which forks the new binary knows, and reports whether there is
+// no more to hear: it tells them some time after its first answer.
+func (a *attempt) hearForks() bool {
 	if a.u.cfg.Forks == nil {
-		return
+		return true
 	}
-	forks, err := askForks(ctx, a.u.cfg.Forks)
-	if err != nil {
-		level.Debug(a.logger).Log("msg", "forks of the new binary not known", "err", err)
-		return
+	forks, told := a.u.cfg.Forks()
+	if told {
+		a.u.record("note the forks", func(s *state) { s.record(a.name).Switch.NewForks = forks })
 	}
-	a.u.record("note the forks", func(s *state) { s.record(a.name).Switch.NewForks = forks })
-}
-
-func askForks(ctx context.Context, ask func(context.Context) ([]Fork, error)) ([]Fork, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return ask(ctx)
+	return told
 }
 
 // revert takes everything back, exactly once. What has gone back is journalled

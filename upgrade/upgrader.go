@@ -10,6 +10,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
+	"github.com/wemix/wemixvisor/backup/failpoint"
 	supervisor "github.com/wemix/wemixvisor/init"
 	"github.com/wemix/wemixvisor/upgrade/fetch"
 )
@@ -216,6 +217,7 @@ func (u *Upgrader) tell(r *Record) {
 		u.cfg.OnEvent(Event{r.Name, r.Height, r.Stage, r.Reason, r.Since})
 	}
 	u.alarm(r)
+	failpoint.At("plan." + string(r.Stage)) // it is in the journal
 }
 
 // alarm fires and ends what an operator should know about a plan at its stage.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +83,20 @@ func TestNodeSaysItWasNotShutDown(t *testing.T) {
 		_, _ = tail.Write([]byte(step.write))
 		if have := asked(rules, now.Add(step.after)); (have["unclean_shutdown"] != "") != step.want {
 			t.Errorf("after %q: want %v, have %v", step.write[:min(len(step.write), 30)], step.want, have)
+		}
+	}
+}
+
+func TestReadmeListsEveryAlert(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &settings{}
+	for _, r := range slices.Concat((&alarms{}).rules(s, nil), backupRules(s, nil, time.Time{}), (&parts{}).consensusRules(s)) {
+		if !strings.Contains(string(b), "`"+r.Name+"`") {
+			t.Errorf("README lacks the alert %s", r.Name)
 		}
 	}
 }

@@ -26,7 +26,6 @@ var upgradeAlarms = []struct {
 	{"rollback_data", alert.Critical},
 	{"rollback_hold", alert.Critical},
 	{"node_held", alert.Critical},
-	{"archive", alert.Warning},
 	{"journal", alert.Critical},
 	{"journal_lost", alert.Critical},
 	{"image", alert.Warning},

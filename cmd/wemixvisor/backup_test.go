@@ -237,6 +237,26 @@ func TestNodeIsHeldWithTheReasonWhenItsDataIsHalfSwapped(t *testing.T) {
 	}
 }
 
+func TestStatusTellsOfBackups(t *testing.T) {
+	t.Parallel()
+	old, young := "1-full", "2-full"
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for want, st := range map[string]api.BackupState{
+		"none":             {},
+		"2-full, verified": {Last: &young, LastVerified: &young},
+		"2-full, not verified; the last verified one is 1-full": {Last: &young, LastVerified: &old},
+		"1-full, not verified": {Last: &old},
+		"create: archiving, 1 MiB of 4 MiB, since 2026-01-02T03:04:05Z": {Last: &old, Running: &upgrade.BackupJob{
+			Kind: "create", Stage: "archiving", Done: 1 << 20, Total: 4 << 20, Since: since,
+		}},
+		"restore: swapping, since 2026-01-02T03:04:05Z": {Running: &upgrade.BackupJob{Kind: "restore", Stage: "swapping", Since: since}},
+	} {
+		if have := backupState(st); have != want {
+			t.Errorf("want %q, have %q", want, have)
+		}
+	}
+}
+
 func TestAmountsAndFloors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int64{"0": 0, "1": 1, "1K": 1024, "50MiB": 50 << 20, "1.5GiB": 3 << 29, "2GB": 2e9, "7 B": 7} {

@@ -130,6 +130,7 @@ func status(ctx context.Context, s *settings, args []string) error {
 	if d := st.Download; d != nil {
 		line("download", "%s: %s of %s", d.Name, size(d.Done), size(d.Total))
 	}
+	line("backup", "%s", backupState(st.Backup))
 	if e := st.LastExit; e != nil {
 		line("last exit", "%s at %s: %s", e.Text, e.At.Format(time.RFC3339), e.LastOutput)
 	}
@@ -144,6 +145,23 @@ func status(ctx context.Context, s *settings, args []string) error {
 		}
 	}
 	return w.Flush()
+}
+
+// backupState tells what is being done, or what there is.
+func backupState(b api.BackupState) string {
+	switch j := b.Running; {
+	case j != nil && j.Total > 0:
+		return fmt.Sprintf("%s: %s, %s of %s, since %s", j.Kind, j.Stage, size(j.Done), size(j.Total), j.Since.Format(time.RFC3339))
+	case j != nil:
+		return fmt.Sprintf("%s: %s, since %s", j.Kind, j.Stage, j.Since.Format(time.RFC3339))
+	case b.Last == nil:
+		return "none"
+	case b.LastVerified == nil:
+		return *b.Last + ", not verified"
+	case *b.LastVerified != *b.Last:
+		return *b.Last + ", not verified; the last verified one is " + *b.LastVerified
+	}
+	return *b.Last + ", verified"
 }
 
 // healthOrder is how people read the checks: cause before consequence.

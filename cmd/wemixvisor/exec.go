@@ -13,9 +13,6 @@ import (
 	"github.com/wemix/wemixvisor/reaper/signals"
 )
 
-// memoryLimit keeps our heap small beside a node that wants all the memory.
-const memoryLimit = 64 << 20
-
 // execute runs any program as PID 1 should: no home, no restarts.
 func execute(ctx context.Context, s *settings, args []string) error {
 	debug.SetMemoryLimit(memoryLimit)
@@ -56,6 +53,7 @@ func execute(ctx context.Context, s *settings, args []string) error {
 		},
 	}
 	defer background(fw.Run)()
+	forgetStart()
 
 	var deadline time.Time
 	select {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -49,37 +50,6 @@ type exit struct {
 	code int
 }
 
-// command is one word behind the flags.
-type command struct {
-	name, args, about string
-	init              bool // keeps the signals: it is an init
-	do                func(ctx context.Context, s *settings, args []string) error
-}
-
-func commands() []command {
-	return []command{
-		{"run", "[node-args...]", "supervise the node in the foreground: a container's main process", true, run},
-		{"exec", "[--] PROGRAM [args...]", "run any program with all duties of PID 1", true, execute},
-		{"init", "[--import-cosmovisor DIR] [PATH]", "lay out the home from a node binary", false, layOut},
-		{"start", "[node-args...]", "start the node; launches a supervisor in the background when none runs", false, start},
-		{"stop", "[--force]", "stop the node; a supervisor in the foreground stays; --force: past the quorum gate of validator-mode", false, stop},
-		{"restart", "[node-args...]", "restart the node, with new arguments if any are given", false, restart},
-		{"status", "[--json]", "tell what the node does and how it is", false, status},
-		{"logs", "[-f] [-n N]", "print the node's last output", false, logs},
-		{"upgrade", "schedule NAME HEIGHT [--binary PATH | --url URL --checksum sha256:HEX] [--time RFC3339] [--at height|halt] [--force] | list | status [NAME] | check NAME | cancel NAME | retry NAME | confirm NAME", "plan upgrades of the node binary, and see what becomes of them; --json everywhere", false, upgrades},
-		{"rollback", "[--data] [--json]", "go back to the previous binary, with --data also to its snapshot", false, rollback},
-		{"plan", "add FILE | list | show NAME | validate FILE | remove NAME", "plans of several upgrades; --json everywhere", false, plans},
-		{"backup", "create [--online] [--include-secrets] | list | verify [ID|--all] | restore ID|FOLDER [--to DIR] [--force] | prune [--dry-run]", "make and restore backups; each takes --json", false, backUp},
-		{"config", "show [--origin] | set KEY VALUE | validate [FILE] | template NAME | reload", "show, change and check the settings", false, configure},
-		{"profile", "cpu|heap|goroutine|trace [--seconds N] [-o FILE]", "profile the running supervisor", false, profile},
-		{"probe", "live|ready|startup", "ask the probe endpoint: exit 0 or 1", false, ask},
-		{"alert", "test [URL]", "send a test alert to all channels, or to the one named", false, testAlert},
-		{"governance", "status [--json]", "tell what the follower of a network's votes sees", false, govern},
-		{"doctor", "[--json]", "look at paths, permissions, space, clock, RPC, link, probes: exit 1 on any red", false, doctor},
-		{"version", "[--json]", "print our version and the node binary's", false, printVersion},
-	}
-}
-
 func main() { os.Exit(program(os.Args[1:])) }
 
 // program runs one command and returns the exit code.
@@ -101,8 +71,7 @@ func program(args []string) int {
 func dispatch(args []string) error {
 	s, rest, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Print(manual())
-		return nil
+		return help("")
 	}
 	if err != nil && (len(rest) == 0 || rest[0] != "config") { // which mends what is wrong
 		return err
@@ -110,9 +79,15 @@ func dispatch(args []string) error {
 	if len(rest) == 0 {
 		return usageError{errors.New("which command? see: wemixvisor -h")}
 	}
+	if rest[0] == "help" {
+		return help(strings.Join(rest[1:], " "))
+	}
 	for _, c := range commands() {
 		if c.name != rest[0] {
 			continue
+		}
+		if !c.passes && len(rest) == 2 && slices.Contains([]string{"-h", "--help", "help"}, rest[1]) {
+			return help(c.name)
 		}
 		ctx := context.Background()
 		if !c.init {
@@ -122,10 +97,6 @@ func dispatch(args []string) error {
 			defer release()
 		}
 		return c.do(ctx, s, rest[1:])
-	}
-	if rest[0] == "help" {
-		fmt.Print(manual())
-		return nil
 	}
 	return usageError{fmt.Errorf("unknown command %q; see: wemixvisor -h", rest[0])}
 }
@@ -168,8 +139,7 @@ func flags(set *flag.FlagSet, args []string) ([]string, error) {
 	for {
 		if err := set.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
-				fmt.Print(manual())
-				return nil, quiet(0)
+				return nil, errors.Join(help(set.Name()), quiet(0))
 			}
 			return nil, usageError{fmt.Errorf("%s: %w", set.Name(), err)}
 		}

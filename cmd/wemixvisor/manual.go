@@ -4,8 +4,36 @@ import (
 	"flag"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 )
+
+// help prints what is said of a command, or of one of its verbs; of everything
+// when it is empty.
+func help(of string) error {
+	if of == "" {
+		fmt.Print(manual())
+		return nil
+	}
+	text := usages(of)
+	if text == "" {
+		return usageError{fmt.Errorf("help: unknown command %q; see: wemixvisor -h", of)}
+	}
+	fmt.Print("usage: wemixvisor [flags] COMMAND [command flags] [args]\n\n" + text + "\nFlags of the program and exit codes: wemixvisor -h\n")
+	return nil
+}
+
+// usages lists the ways to call a command that begin with these words.
+func usages(of string) string {
+	var b strings.Builder
+	for _, c := range commands() {
+		for _, u := range c.uses {
+			call := c.name + " " + u.args
+			if strings.HasPrefix(call+" ", of+" ") || of == "" {
+				fmt.Fprintf(&b, "  %s\n      %s\n", call, u.about)
+			}
+		}
+	}
+	return b.String()
+}
 
 // manual is the text of -h.
 func manual() string {
@@ -17,13 +45,9 @@ usage: wemixvisor [flags] COMMAND [command flags] [args]
 Flags of the program come before the command. After run, start, restart and
 exec everything belongs to the node or program, untouched.
 
-Commands:
+Commands (each but those four also has --help):
 `)
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %s %s\t%s\n", c.name, c.args, c.about)
-	}
-	w.Flush()
+	b.WriteString(usages(""))
 	b.WriteString("\nFlags, each also an environment variable and a key of the configuration file:\n")
 	each(func(f *flag.Flag) {
 		kind, usage := flag.UnquoteUsage(f)

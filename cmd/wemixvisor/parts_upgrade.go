@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 
@@ -66,19 +65,13 @@ func factsOf(f chain.Facts) upgrade.Facts {
 	}
 }
 
-var errForksUnknown = errors.New("the node has not told its forks yet")
-
-// forks are those that the running binary knows.
-func (p *parts) forks(context.Context) ([]upgrade.Fork, error) {
+// forks are those that the running node knows, and whether it has told them yet.
+func (p *parts) forks() (forks []upgrade.Fork, told bool) {
 	c := p.follower.Consensus()
-	if !c.Known {
-		return nil, errForksUnknown
-	}
-	var forks []upgrade.Fork
 	for _, f := range c.Forks {
 		forks = append(forks, upgrade.Fork{Name: f.Name, Height: f.Block, Time: f.Time})
 	}
-	return forks, nil
+	return forks, c.Known
 }
 
 // recoverPlans finishes or undoes what an earlier supervisor was in the middle

@@ -17,6 +17,9 @@ import (
 	"github.com/wemix/wemixvisor/reaper"
 )
 
+// startTime is when all parts have long begun.
+const startTime = 5 * time.Second
+
 // run is the main job: everything the supervisor is made of, a part each.
 //
 //	signals ──> forwarder ──> node's process group
@@ -79,6 +82,7 @@ func run(_ context.Context, s *settings, args []string) error {
 		g.Add(actor(ctx, p.governance.Run))
 	}
 	g.Add(actor(ctx, watchCustody(p.logger, p.supervisor, s.dataDir)))
+	defer time.AfterFunc(startTime, forgetStart).Stop()
 	_ = g.Run()
 
 	return ending(p.outcome, p.supervisor.Status().Last)

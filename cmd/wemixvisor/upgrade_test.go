@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -168,12 +169,24 @@ func TestBatchPlansByCommand(t *testing.T) {
 // first, and what is wrong is said by the exit code.
 func TestScheduleByURL(t *testing.T) {
 	t.Parallel()
+	node := "#!/bin/sh\n" + versioned("2.0.0") + "\n"
+	goOn := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/node" {
+		switch r.URL.Path {
+		case "/node":
+			fmt.Fprint(w, node)
+		case "/slow":
+			w.Header().Set("Content-Length", fmt.Sprint(len(node)))
+			fmt.Fprint(w, node[:10])
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-goOn:
+			case <-r.Context().Done(): // the test has failed
+			}
+			fmt.Fprint(w, node[10:])
+		default:
 			http.NotFound(w, r)
-			return
 		}
-		fmt.Fprint(w, "#!/bin/sh\n"+versioned("2.0.0")+"\n")
 	}))
 	t.Cleanup(srv.Close)
 	h := newHouse(t, versioned("1.0.0"), "DAEMON_ALLOW_DOWNLOAD_BINARIES=true")
@@ -192,6 +205,19 @@ func TestScheduleByURL(t *testing.T) {
 		if code, out := h.command(append([]string{"upgrade", "schedule", tc.name, fmt.Sprint(100 + len(tc.name))}, tc.args...)...); code != tc.code || !strings.Contains(out, tc.says) {
 			t.Errorf("%s: want %d and %q, have %d %s", tc.name, tc.code, tc.says, code, out)
 		}
+	}
+	// How far it has come can be seen.
+	_, slow := h.begin("upgrade", "schedule", "slow", "200", "--url", srv.URL+"/slow", "--checksum", fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(node))))
+	h.until("half of it", func() bool {
+		st, err := h.status()
+		return err == nil && st.Download != nil && st.Download.Name == "slow" && st.Download.Done == 10 && st.Download.Total == int64(len(node))
+	})
+	close(goOn)
+	if err := slow.Wait(); err != nil {
+		t.Errorf("want it fetched, have %v", err)
+	}
+	if st, err := h.status(); err != nil || st.Download != nil {
+		t.Errorf("want nothing under way, have %+v %v", st.Download, err)
 	}
 }
 

@@ -5,6 +5,8 @@
 //	still      leaves out --dev.period, so that no block comes
 //	crash      dies BADNODE_AFTER after its start
 //	exit=N     stops at the block BADNODE_HEIGHT, and exits N
+//	hook=N     is no node but a pre-upgrade hook: it changes the data and exits N,
+//	           or 77 where it finds its own change
 package main
 
 import (
@@ -14,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +31,9 @@ func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	how, args := os.Getenv("BADNODE"), os.Args[1:]
+	if code, is := strings.CutPrefix(how, "hook="); is {
+		hook(code)
+	}
 	switch how {
 	case "silent":
 		<-stop
@@ -67,6 +73,24 @@ func main() {
 		code, _ := strconv.Atoi(strings.TrimPrefix(how, "exit="))
 		os.Exit(code)
 	}
+}
+
+// hook leaves a file in the node's data. It ends the program.
+func hook(code string) {
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	f, err := os.OpenFile(filepath.Join(os.Getenv("DAEMON_DATA_DIR"), "geth", "hooked"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "badnode was here:", err)
+		os.Exit(77)
+	}
+	os.Exit(n)
 }
 
 func without(args []string, name string) []string {

@@ -28,19 +28,30 @@ func CheckAddress(address string) error {
 	return err
 }
 
+// keyLength is from which on a part of a path may be a key.
+const keyLength = 16
+
 // Redacted is address as logs and people may see it: who hosts nodes for others
-// puts the key before the host, or into the query.
+// puts the key before the host, into the path, or into the query.
 func Redacted(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.User == nil && (u.Host == "" || u.RawQuery == "") {
+	if err != nil || u.User == nil && u.Host == "" {
 		return address
 	}
+	const hidden = "xxxxx"
 	if u.User != nil {
-		u.User = url.User("xxxxx")
+		u.User = url.User(hidden)
 	}
 	if u.RawQuery != "" {
-		u.RawQuery = "xxxxx"
+		u.RawQuery = hidden
 	}
+	parts := strings.Split(u.Path, "/")
+	for i, part := range parts {
+		if len(part) >= keyLength {
+			parts[i] = hidden
+		}
+	}
+	u.Path, u.RawPath = strings.Join(parts, "/"), ""
 	return u.String()
 }
 

@@ -45,12 +45,14 @@ func TestAddress(t *testing.T) {
 func TestLogsDoNotHoldTheKey(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"https://key@host:1/x":      "https://xxxxx@host:1/x",
-		"https://user:pass@host":    "https://xxxxx@host",
-		"localhost:8545":            "localhost:8545",
-		"/data/geth.ipc":            "/data/geth.ipc",
-		"https://host/v3?key=value": "https://host/v3?xxxxx",
-		"wss://u:p@host/?a=b&c=d":   "wss://xxxxx@host/?xxxxx",
+		"https://key@host:1/x":                               "https://xxxxx@host:1/x",
+		"https://user:pass@host":                             "https://xxxxx@host",
+		"localhost:8545":                                     "localhost:8545",
+		"/data/geth.ipc":                                     "/data/geth.ipc",
+		"https://host/v3?key=value":                          "https://host/v3?xxxxx",
+		"wss://u:p@host/?a=b&c=d":                            "wss://xxxxx@host/?xxxxx",
+		"https://host/v3/0123456789abcdef0123456789abcdef/x": "https://host/v3/xxxxx/x",
+		"http://host:8545":                                   "http://host:8545",
 	} {
 		if have := Redacted(address); want != have {
 			t.Errorf("want %s, have %s", want, have)

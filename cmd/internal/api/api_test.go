@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +141,38 @@ func TestNodeIsDrivenThroughTheSocket(t *testing.T) {
 	var out bytes.Buffer
 	if err := c.Logs(t.Context(), &out, 1, false); err != nil || out.String() != "second\n" {
 		t.Fatalf("want the last line, have %q %v", out.String(), err)
+	}
+}
+
+// What others make meanwhile, a node's first files above all, has the mode they
+// asked for.
+func TestListeningLeavesTheUmaskAlone(t *testing.T) {
+	dir := t.TempDir()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for range 1000 {
+			ln, _, err := Listen(filepath.Join(dir, "s.sock"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ln.Close()
+		}
+	}()
+	for n := 0; ; n++ {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		made := filepath.Join(dir, strconv.Itoa(n))
+		if err := os.Mkdir(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(made); err != nil || info.Mode().Perm() != 0o700 {
+			t.Fatalf("want mode 0700, have %v %v", info.Mode(), err)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,17 @@ func Fallback(path string) string {
 	return fmt.Sprintf("/tmp/wemixvisor-%x.sock", sum[:8])
 }
 
+// private opens sockets whose file is never open to others: bind(2) makes it with
+// the mode of the socket. The umask would be that of all threads, and of a node
+// that happens to be started then.
+var private = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
+	if err == nil {
+		err = cerr
+	}
+	return err
+}}
+
 func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -48,9 +60,7 @@ func listen(path string) (net.Listener, error) {
 		return nil, err
 	}
 	defer done()
-	old := unix.Umask(0o177) // bind(2) makes the file: it must never be open to others
-	ln, err := net.Listen("unix", name)
-	unix.Umask(old)
+	ln, err := private.Listen(context.Background(), "unix", name)
 	if err != nil {
 		return nil, err
 	}
