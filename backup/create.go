@@ -49,17 +49,11 @@ type CreateOptions struct {
 // if the archive would leave less room than the floor, [ErrPartial], [ErrChanged]
 // if the source is written to, and what ctx says when that ends.
 func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info Info, err error) {
-	if err := makeFolders(r.cfg.Dir); err != nil {
+	l, err := r.begin("create")
+	if err != nil {
 		return Info{}, fmt.Errorf("create archive: %w", err)
 	}
-	l, err := r.lock("create")
-	if err != nil {
-		return Info{}, err
-	}
 	defer l.Close()
-	if _, err := r.sweep(); err != nil {
-		return Info{}, err
-	}
 	if o.Kind == "" {
 		o.Kind = KindFull
 	}
@@ -135,6 +129,22 @@ func (r *Repo) Create(ctx context.Context, src Source, o CreateOptions) (info In
 	}
 	failpoint.At("archive.create.done")
 	return info, nil
+}
+
+// begin takes the repository, and deletes what an earlier process left half made.
+func (r *Repo) begin(what string) (*repoLock, error) {
+	if err := makeFolders(r.cfg.Dir); err != nil {
+		return nil, err
+	}
+	l, err := r.lock(what)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.sweep(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // extent is what a source holds.

@@ -93,8 +93,7 @@ func TestANodeUnderLoad(t *testing.T) {
 				g = underLoad(t, g, s, r, engine, filepath.Join(dir, fmt.Sprint(n)))
 				t.Logf("round %d of %d", n+1, rounds)
 			}
-			head, _ := g.block("latest")
-			g.waitFor(head + 2) // it minds a signal only some time after its RPC answers
+			g.sealing()
 			g.stop()
 		})
 	}
@@ -152,8 +151,7 @@ func underLoad(t *testing.T, g loaded, s *Snapshotter, r *Repo, engine, dir stri
 	if have, is := restored.block(fmt.Sprintf("%#x", head/2)); have != before || was != is {
 		t.Errorf("want block %d %s, have %d %s", before, was, have, is)
 	}
-	// A node minds a signal only some time after its RPC answers.
-	restored.waitFor(head + 2)
+	restored.sealing()
 	restored.stop()
 	// A node whose chain was cut back while it was sealing seals no more ("chain rewind
 	// interrupted calculation of finalized block hash"): the next round has one anew.

@@ -123,6 +123,14 @@ func (g *geth) waitFor(height uint64) {
 	g.until(fmt.Sprintf("height %d", height), func() bool { n, _ := g.block("latest"); return n >= height })
 }
 
+// sealing waits for blocks of the node's own, whatever it has come up with: it minds a
+// signal only some time after its RPC answers.
+func (g *geth) sealing() {
+	g.t.Helper()
+	head, _ := g.block("latest")
+	g.waitFor(head + 2)
+}
+
 // stop ends it as a supervisor does, and wants a clean end.
 func (g *geth) stop() {
 	g.t.Helper()
@@ -203,7 +211,7 @@ func TestRealNode(t *testing.T) {
 			if n, _ := g.block("latest"); n < head {
 				t.Errorf("the head was lost: %d, and it was %d", n, head)
 			}
-			g.waitFor(head + 1) // it minds a signal only some time after its RPC answers
+			g.sealing()
 		})
 	}
 }

@@ -297,6 +297,7 @@ func TestAReadOnlyRepositoryIsRead(t *testing.T) {
 	extract(t, r, info.ID, ExtractOptions{})
 	for what, err := range map[string]error{
 		"create": func() error { _, err := r.Create(ctx, Source{Tree: Tree{Root: root}}, CreateOptions{}); return err }(),
+		"room":   r.Room(ctx, Source{Tree: Tree{Root: root}}, CreateOptions{}),
 		"remove": r.Remove(ctx, info.ID),
 		"prune":  func() error { _, err := r.Prune(ctx, Policy{}, false); return err }(),
 	} {

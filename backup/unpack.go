@@ -34,7 +34,7 @@ type openFolder struct {
 // begin makes what the item is, without its content.
 func (u *unpacker) begin(it *Item) error {
 	at := string(it.Path)
-	if u.skip = !u.secrets && (it.Secret || isIdentity(at)); u.skip {
+	if u.skip = !u.secrets && (it.Secret || IsIdentity(at)); u.skip {
 		return nil
 	}
 	if at == "." {
@@ -205,9 +205,10 @@ func setTimeIn(dir *os.File, name string, ns int64) error {
 	return nil
 }
 
-// isIdentity reports whether a path is the node's identity, or in a folder of it:
-// a manifest's word that it is none is not enough.
-func isIdentity(at string) bool {
+// IsIdentity reports whether a path, relative to the data directory, is by its name
+// the node's identity, or in a folder of it: a manifest's word that it is none is not
+// enough.
+func IsIdentity(at string) bool {
 	for ; at != "."; at = path.Dir(at) {
 		if keeps(path.Dir(at), path.Base(at)) {
 			return true

@@ -346,8 +346,9 @@ func TestFreshVolumeIsSeededFromACopiedFolder(t *testing.T) {
 	docker := func(args ...string) string {
 		t.Helper()
 		out, err := exec.Command("docker", args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("docker %s: %v %s", strings.Join(args, " "), err, out)
+		if err != nil { // once it had no right to the volume: whose is it?
+			owners, _ := exec.Command("sh", "-c", "ls -lan $(docker volume inspect -f '{{.Mountpoint}}' "+volume+")").CombinedOutput()
+			t.Fatalf("docker %s: %v %s\n%s", strings.Join(args, " "), err, out, owners)
 		}
 		return strings.TrimSpace(string(out))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"golang.org/x/sys/unix"
 
 	"github.com/wemix/wemixvisor/backup"
 	supervisor "github.com/wemix/wemixvisor/init"
@@ -280,6 +281,48 @@ func TestBackupIsRefusedWhereItWouldBeOfNothing(t *testing.T) {
 		if up && v.sup.Status().Pid != pid {
 			t.Fatal("want the node left alone")
 		}
+	}
+}
+
+// Where nothing can be written to, or somebody else writes, a scheduled backup would stop
+// the node time and again for nothing.
+func TestBackupThatCannotBeWrittenStopsNobody(t *testing.T) {
+	for name, tc := range map[string]struct {
+		harm func(t *testing.T, repo string)
+		want error
+	}{
+		"another process works there": {func(t *testing.T, repo string) {
+			f, err := os.OpenFile(filepath.Join(repo, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+		}, backup.ErrBusy},
+		"a read-only disk": {func(t *testing.T, repo string) {
+			if err := unix.Mount("tmpfs", repo, "tmpfs", unix.MS_RDONLY, ""); err != nil {
+				t.Skipf("no right to mount: %v", err)
+			}
+			t.Cleanup(func() { _ = unix.Unmount(repo, unix.MNT_DETACH) })
+		}, unix.EROFS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newVault(t, keeper, nil)
+			repo := filepath.Join(v.root, "backups")
+			if err := os.Mkdir(repo, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			tc.harm(t, repo)
+			pid := v.sup.Status().Pid
+			if _, err := v.Create(t.Context(), BackupOptions{}); !errors.Is(err, tc.want) {
+				t.Errorf("want %v, have %v", tc.want, err)
+			}
+			if have := v.sup.Status().Pid; have != pid {
+				t.Errorf("want node %d left alone, have %d", pid, have)
+			}
+		})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/wemix/wemixvisor/backup"
@@ -47,12 +46,15 @@ func examineArchives(_ context.Context, p *patient) []finding {
 func examineSnapshots(ctx context.Context, p *patient) []finding {
 	var findings []finding
 	for _, dir := range p.ancients() {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			dir = real
-		}
-		if data, err := filepath.EvalSymlinks(p.s.dataDir); err != nil || dir != data && !strings.HasPrefix(dir, data+"/") {
+		if _, inside := p.within(dir); !inside {
 			findings = append(findings, red("the node keeps old blocks in "+dir+", outside the data directory: neither snapshot nor backup reaches them, and both are refused",
 				"move them below "+p.s.dataDir+", or start the node without --datadir.ancient and --datadir.era, and without DatabaseFreezer and DatabaseEra in its --config"))
+		}
+	}
+	for _, at := range p.identities() {
+		if rel, inside := p.within(at); inside && !backup.IsIdentity(rel) {
+			findings = append(findings, warn("the node's identity is in "+at+", a name by which no backup knows it: it is archived as data is, and goes back with it",
+				"have nodekey, jwtsecret and keystore/ be called so, or have them outside "+p.s.dataDir))
 		}
 	}
 	if left, partial := p.partial(ctx); partial {
@@ -74,6 +76,31 @@ func (p *patient) ancients() []string {
 		return ancients(nil, os.Environ(), "")
 	}
 	return ancients(p.status.Args, os.Environ(), cwd(p.status.PID))
+}
+
+// identities are where the running node was told to keep what must not exist twice.
+func (p *patient) identities() []string {
+	if p.status == nil {
+		return told(identities, nil, os.Environ(), "")
+	}
+	all := told(identities, p.status.Args, os.Environ(), cwd(p.status.PID))
+	for i := range all {
+		all[i] = below(cwd(p.status.PID), all[i])
+	}
+	return all
+}
+
+// within returns a path relative to the data directory, if it is in that.
+func (p *patient) within(at string) (rel string, inside bool) {
+	if real, err := filepath.EvalSymlinks(at); err == nil {
+		at = real
+	}
+	data, err := filepath.EvalSymlinks(p.s.dataDir)
+	if err != nil {
+		return "", false
+	}
+	rel, err = filepath.Rel(data, at)
+	return rel, err == nil && filepath.IsLocal(rel)
 }
 
 // partial names the first of the node's data that lies where no snapshot reaches.

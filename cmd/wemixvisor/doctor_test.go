@@ -243,6 +243,16 @@ func TestDoctorLooksAtBackups(t *testing.T) {
 			}
 		}, "snapshots", []string{"[red]", "geth/ancient"}},
 		{"old blocks elsewhere", func(t *testing.T, s *settings) { t.Setenv("GETH_DATADIR_ANCIENT", "/cold") }, "snapshots", []string{"[red]", "/cold"}},
+		{"a key under another name", func(t *testing.T, s *settings) {
+			write(t, filepath.Join(s.dataDir, "my.key"), "x", time.Now())
+			t.Setenv("GETH_NODEKEY", filepath.Join(s.dataDir, "my.key"))
+		}, "snapshots", []string{"[warn]", "/my.key", "called so"}},
+		{"a key by its name, and one outside", func(t *testing.T, s *settings) {
+			write(t, filepath.Join(s.dataDir, "geth", "nodekey"), "x", time.Now())
+			t.Setenv("GETH_NODEKEY", filepath.Join(s.dataDir, "geth", "nodekey"))
+			t.Setenv("GETH_KEYSTORE", t.TempDir())
+			t.Setenv("GETH_AUTHRPC_JWTSECRET", filepath.Join(s.dataDir, "keystore", "token"))
+		}, "snapshots", []string{"[ok]"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := healthy(t)

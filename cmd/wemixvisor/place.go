@@ -9,41 +9,60 @@ import (
 	toml "github.com/pelletier/go-toml"
 )
 
-// oldStores are where a node of the go-ethereum family may keep old blocks: the flag
-// that says it, and the key in its configuration file.
-var oldStores = []struct{ flag, key string }{
-	{"datadir.ancient", "DatabaseFreezer"},
-	{"datadir.era", "DatabaseEra"}, // history that geth download-era has fetched
-}
+// place is what a node of the go-ethereum family can be told to keep elsewhere than it
+// would, by a flag, or by a key in its configuration file.
+type place struct{ flag, key string }
+
+var (
+	// oldStores hold old blocks.
+	oldStores = []place{
+		{"datadir.ancient", "DatabaseFreezer"},
+		{"datadir.era", "DatabaseEra"}, // history that geth download-era has fetched
+	}
+	// identities are what must not exist twice.
+	identities = []place{{"nodekey", ""}, {"keystore", "KeyStoreDir"}, {"authrpc.jwtsecret", "JWTSecret"}}
+)
 
 // ancients are the folders outside the data directory in which the node is told to
 // keep old blocks: by its arguments, by geth's variable for them, or, where both are
 // silent, by the configuration file that it is given. A relative path is below the
 // data directory. A relative file is below dir; empty: where we stand.
 func ancients(args, environ []string, dir string) []string {
-	var file string
-	if files := setting("config", args, environ); len(files) > 0 {
-		file = files[0] // a flag stands before the variable, and geth heeds the last
-		if dir != "" && !filepath.IsAbs(file) {
-			file = filepath.Join(dir, file)
-		}
-	}
 	var dirs []string
-	for _, store := range oldStores {
-		told := setting(store.flag, args, environ)
-		for i, folder := range told {
-			told[i] = expand(folder, environ)
-		}
-		if len(told) == 0 && file != "" {
-			told = configured(file, store.key)
-		}
-		for _, folder := range told {
-			if filepath.IsAbs(folder) {
-				dirs = append(dirs, folder)
-			}
+	for _, folder := range told(oldStores, args, environ, dir) {
+		if filepath.IsAbs(folder) {
+			dirs = append(dirs, folder)
 		}
 	}
 	return dirs
+}
+
+// told returns where the node is told to keep such things.
+func told(places []place, args, environ []string, dir string) []string {
+	var file string
+	if files := setting("config", args, environ); len(files) > 0 {
+		file = below(dir, files[0]) // a flag stands before the variable, and geth heeds the last
+	}
+	var all []string
+	for _, p := range places {
+		values := setting(p.flag, args, environ)
+		for i, v := range values {
+			values[i] = expand(v, environ)
+		}
+		if len(values) == 0 && file != "" && p.key != "" {
+			values = configured(file, p.key)
+		}
+		all = append(all, values...)
+	}
+	return all
+}
+
+// below is where a path is for a process that stands in dir; empty: where we stand.
+func below(dir, at string) string {
+	if dir == "" || filepath.IsAbs(at) {
+		return at
+	}
+	return filepath.Join(dir, at)
 }
 
 // expand does with the folder that a flag names what geth does, whom no shell need
