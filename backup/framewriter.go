@@ -7,7 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/xxh3"
 )
 
@@ -62,15 +61,14 @@ func newFrameWriter(ctx context.Context, out io.Writer, level, workers int, alon
 		w.free <- &frame{raw: make([]byte, 0, frameSize)}
 	}
 	for range workers {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
-			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+		enc, err := newFrameEncoder(level)
 		if err != nil {
 			w.Close()
 			return nil, err
 		}
 		w.ended.Go(func() {
 			for f := range w.jobs {
-				f.packed = enc.EncodeAll(f.raw, f.packed[:0])
+				f.packed = enc.encode(f.raw, f.packed)
 				close(f.done)
 			}
 		})
