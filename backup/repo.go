@@ -194,3 +194,18 @@ func (r *Repo) sweep() (n int, err error) {
 	}
 	return n, nil
 }
+
+// Info returns what is known of an archive without reading it: an id of this
+// repository, or any folder that holds one.
+func (r *Repo) Info(idOrFolder string) (Info, error) {
+	folder, err := r.find(idOrFolder)
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := readInfo(folder)
+	if err != nil {
+		return Info{}, err
+	}
+	info.glance(folder)
+	return info, nil
+}
