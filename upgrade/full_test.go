@@ -14,14 +14,14 @@ import (
 	supervisor "github.com/wemix/wemixvisor/init"
 )
 
-// small mounts a file system of sixteen megabytes.
-func small(t *testing.T) string {
+// small mounts a file system of so much, as mount(8) writes it.
+func small(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to mount a small file system")
 	}
 	root := t.TempDir()
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=16m"); err != nil {
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
@@ -44,7 +44,7 @@ func (g *rig) fill() string {
 // and the plan is taken up when there is room.
 func TestDiskThatIsFullBeforeTheSwitch(t *testing.T) {
 	t.Parallel()
-	root := small(t)
+	root := small(t, "16m")
 	lay(t, root, oldNode)
 	open := make(chan struct{})
 	g := rigAt(t, root, func(c *Config, _ *supervisor.Config) {
@@ -77,7 +77,7 @@ func TestDiskThatIsFullBeforeTheSwitch(t *testing.T) {
 // again.
 func TestDiskThatIsFullAtTheSnapshot(t *testing.T) {
 	t.Parallel()
-	root := small(t)
+	root := small(t, "16m")
 	lay(t, root, oldNode)
 	write(t, filepath.Join(root, "data/geth/chaindata/000001.log"), strings.Repeat("x", 4<<20))
 	g := rigAt(t, root, func(c *Config, _ *supervisor.Config) { c.RestartDelay = 2 * time.Second }).start()
@@ -112,7 +112,7 @@ func TestDiskThatTheNewOneFills(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			root := small(t)
+			root := small(t, "16m")
 			lay(t, root, oldNode)
 			g := rigAt(t, root, func(c *Config, _ *supervisor.Config) { c.Floor.Bytes = 4 << 20 }).start()
 			g.stage("v2", tc.node)

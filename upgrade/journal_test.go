@@ -111,14 +111,7 @@ func TestJournalThatIsNotThere(t *testing.T) {
 
 // A full disk takes one more entry: the room was set aside.
 func TestJournalOnAFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root to mount a small file system")
-	}
-	root := t.TempDir()
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("mount: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	root := small(t, "1m")
 	h := Home{Root: root, Name: "wemixd"}
 	j := openJournal(t, h)
 	if err := j.update(add("v2", Prepared)); err != nil {

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestNeeds(t *testing.T) {
@@ -86,11 +84,7 @@ func TestWhatAHookNeeds(t *testing.T) {
 // Room that was there when the plan was made ready may be gone at its height.
 func TestRoomThatIsGoneAtTheHeight(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skip("no mounts here:", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	root := small(t, "16m")
 	lay(t, root, oldNode)
 	g := rigAt(t, root, nil)
 	g.stage("v2", newNode)

@@ -86,6 +86,16 @@ func serve(t *testing.T, path, script string) (*Client, *supervisor.Supervisor) 
 	return c, sup
 }
 
+// eventually polls what tells of no change by itself.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
 // until waits for the tail to hold word, and for the start of who wrote it to be
 // published: it may speak before that.
 func until(t *testing.T, sup *supervisor.Supervisor, word string) {
@@ -97,11 +107,7 @@ func until(t *testing.T, sup *supervisor.Supervisor, word string) {
 		var changed <-chan struct{}
 		text, next, changed = sup.Tail().From(next)
 		if seen = append(seen, text...); bytes.Contains(seen, []byte(word)) {
-			for end := time.Now().Add(10 * time.Second); sup.Status().State == supervisor.Starting; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("want the start published")
-				}
-			}
+			eventually(t, "the start published", func() bool { return sup.Status().State != supervisor.Starting })
 			return
 		}
 		select {

@@ -91,11 +91,7 @@ func open(t *testing.T, script string, edit func(*DoorConfig)) *house {
 // running waits for the node and returns its pid.
 func (h *house) running() int {
 	h.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); h.sup.Status().State != supervisor.Running; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			h.t.Fatalf("want the node running, have %+v", h.sup.Status())
-		}
-	}
+	eventually(h.t, "the node running", func() bool { return h.sup.Status().State == supervisor.Running })
 	return h.sup.Status().Pid
 }
 
@@ -483,11 +479,7 @@ func TestCertificateIsRenewedAlone(t *testing.T) {
 		}
 	}
 	issue(t, cert, key, "second.example")
-	for deadline := time.Now().Add(10 * time.Second); named() != "second.example"; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("want the new certificate")
-		}
-	}
+	eventually(t, "the new certificate", func() bool { return named() == "second.example" })
 }
 
 func TestRequestsHaveIds(t *testing.T) {

@@ -211,13 +211,12 @@ func TestHostileCrowdIsNotNoticed(t *testing.T) {
 		t.Errorf("want the node untouched, pid %d, have %d", pid, have)
 	}
 	h.http.CloseIdleConnections()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		g, f := runtime.NumGoroutine(), descriptors(t)
-		if g <= goroutines && f <= files {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("want %d goroutines and %d descriptors again, have %d and %d", goroutines, files, g, f)
-		}
-	}
+	leaves(t, goroutines, files)
+}
+
+// leaves waits until no more goroutines and descriptors are open than before.
+func leaves(t *testing.T, goroutines, files int) {
+	t.Helper()
+	what := fmt.Sprintf("%d goroutines and %d descriptors again", goroutines, files)
+	eventually(t, what, func() bool { return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files })
 }

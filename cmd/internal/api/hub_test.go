@@ -263,15 +263,7 @@ func TestAThousandClients(t *testing.T) {
 		t.Error("want the readers to have got events")
 	}
 	h.http.CloseIdleConnections()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		g, f := runtime.NumGoroutine(), descriptors(t)
-		if g <= before+2 && f <= files+2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("want %d goroutines and %d descriptors again, have %d and %d", before, files, g, f)
-		}
-	}
+	leaves(t, before+2, files+2)
 }
 
 // latency measures how long the supervisor's loop takes for a request, in order.
@@ -319,11 +311,7 @@ func TestClientsLeaveInEveryWay(t *testing.T) {
 			_, _ = conn.NetConn().Write([]byte("no frame at all"))
 		}
 	}
-	for deadline := time.Now().Add(15 * time.Second); h.hub.count.Load() > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("want nobody left, have %d", h.hub.count.Load())
-		}
-	}
+	eventually(t, "nobody left", func() bool { return h.hub.count.Load() == 0 })
 }
 
 func TestSupervisorsEndIsSaidToClients(t *testing.T) {
